@@ -1,0 +1,58 @@
+package activity
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// Kinds returns the names of all kinds of events, sorted.
+func Kinds() []string { return slices.Sorted(maps.Keys(kinds())) }
+
+func kinds() map[string]func(storage.Activity) (Event, error) {
+	return map[string]func(storage.Activity) (Event, error){
+		AccountCreated{}.Kind():       parser[AccountCreated](),
+		KeyPairCreated{}.Kind():       parser[KeyPairCreated](),
+		TokenImported{}.Kind():        parser[TokenImported](),
+		AccountHealthChanged{}.Kind(): parser[AccountHealthChanged](),
+		AccountDeleted{}.Kind():       parser[AccountDeleted](),
+		DeviceAdded{}.Kind():          parser[DeviceAdded](),
+		DeviceChanged{}.Kind():        parser[DeviceChanged](),
+		DeviceLeft{}.Kind():           parser[DeviceLeft](),
+		SyncFinished{}.Kind():         parser[SyncFinished](),
+		CursorReset{}.Kind():          parser[CursorReset](),
+		ProfileDefined{}.Kind():       parser[ProfileDefined](),
+		ProfileLost{}.Kind():          parser[ProfileLost](),
+		ProfileWanted{}.Kind():        parser[ProfileWanted](),
+		ProfileAssigned{}.Kind():      parser[ProfileAssigned](),
+		ProfileAssignFailed{}.Kind():  parser[ProfileAssignFailed](),
+		ProfileVerified{}.Kind():      parser[ProfileVerified](),
+		AssignmentParked{}.Kind():     parser[AssignmentParked](),
+
+		EnrollmentStarted{}.Kind():       parser[EnrollmentStarted](),
+		EnrollmentRefused{}.Kind():       parser[EnrollmentRefused](),
+		OSUpdateRequired{}.Kind():        parser[OSUpdateRequired](),
+		SignInStarted{}.Kind():           parser[SignInStarted](),
+		SignedIn{}.Kind():                parser[SignedIn](),
+		SignInFailed{}.Kind():            parser[SignInFailed](),
+		EnrollmentProfileIssued{}.Kind(): parser[EnrollmentProfileIssued](),
+		DeviceAuthenticated{}.Kind():     parser[DeviceAuthenticated](),
+		DeviceEnrolled{}.Kind():          parser[DeviceEnrolled](),
+		AwaitingChanged{}.Kind():         parser[AwaitingChanged](),
+		DeviceUnenrolled{}.Kind():        parser[DeviceUnenrolled](),
+
+		SetupStarted{}.Kind():         parser[SetupStarted](),
+		SetupPlanned{}.Kind():         parser[SetupPlanned](),
+		SetupItemChanged{}.Kind():     parser[SetupItemChanged](),
+		SetupHeld{}.Kind():            parser[SetupHeld](),
+		SetupReleaseDecided{}.Kind():  parser[SetupReleaseDecided](),
+		SetupReleased{}.Kind():        parser[SetupReleased](),
+		SetupClosed{}.Kind():          parser[SetupClosed](),
+		SetupEventIgnored{}.Kind():    parser[SetupEventIgnored](),
+		SetupAgentArrived{}.Kind():    parser[SetupAgentArrived](),
+		SetupAdminAction{}.Kind():     parser[SetupAdminAction](),
+		SetupReleaseResent{}.Kind():   parser[SetupReleaseResent](),
+		SetupProfilesApplied{}.Kind(): parser[SetupProfilesApplied](),
+	}
+}

@@ -1,0 +1,146 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// Assignment is the profile one device shall have, and what came of asking Apple for it: the desired side and the
+// attempt. Account and Serial are the key. It may exist while the device does not, and the other way round.
+type Assignment struct {
+	Account string
+	Serial  string
+	// Profile is the fingerprint of the wanted profile (Profile.Fingerprint); empty when none is wanted.
+	Profile string
+	// State is where the assignment stands.
+	State AssignmentState
+	// NextAttemptAt is when there is something to do; zero when there is nothing.
+	NextAttemptAt time.Time
+	// Failures counts the attempts since the last success or change of Profile.
+	Failures int
+	// LastAttempt is the newest call to Apple for this device; zero before the first.
+	LastAttempt Attempt
+	// SatisfiedAt is when Apple was seen to have what is wanted; zero while it is not.
+	SatisfiedAt time.Time
+	UpdatedAt   time.Time
+	Version     int64
+}
+
+// Attempt is one call to Apple for one device.
+type Attempt struct {
+	// At is when the call began. While Result is empty its outcome is unknown: the process may have died during it.
+	At time.Time
+	// ProfileUUID is what was asked for.
+	ProfileUUID string
+	// Result is Apple's word for this serial (SUCCESS, FAILED, ...) or a word of ours for what kept Apple from
+	// answering.
+	Result string
+	// Error is the cause in words when the call failed as a whole.
+	Error string
+	// RetryAfter is how long Apple asked to wait; 0 when it did not say.
+	RetryAfter time.Duration
+}
+
+// AssignmentState is where an assignment stands.
+type AssignmentState string
+
+// Assignment states.
+const (
+	AssignmentPending   AssignmentState = "pending"   // Apple shall be asked at NextAttemptAt
+	AssignmentAssigning AssignmentState = "assigning" // a call is under way, or died: look before asking again
+	AssignmentAssigned  AssignmentState = "assigned"  // Apple said SUCCESS; to be verified at NextAttemptAt
+	AssignmentSatisfied AssignmentState = "satisfied" // Apple shows what is wanted
+	AssignmentParked    AssignmentState = "parked"    // given up until someone asks for a retry
+	AssignmentGone      AssignmentState = "gone"      // the device is not in this account any more
+)
+
+// Profile is an enrollment profile as it is kept for one account. Account and Fingerprint are the key.
+type Profile struct {
+	Account string
+	// Fingerprint identifies the content, hexadecimal.
+	Fingerprint string
+	// Document is the profile as it is sent to Apple, JSON.
+	Document []byte
+	// UUID is Apple's profile_uuid; empty until the profile was defined, and again when Apple has lost it.
+	UUID      string
+	DefinedAt time.Time
+	CreatedAt time.Time
+}
+
+// Cursor is how far the inventory of an account has been read. Account is the key.
+type Cursor struct {
+	Account string
+	// Value is Apple's cursor, opaque; empty before the first page.
+	Value string
+	// Phase says which call continues from Value.
+	Phase CursorPhase
+	// LastSyncAt is when Apple last had no more to tell; LastSweepAt when the full list was last read to its end.
+	LastSyncAt  time.Time
+	LastSweepAt time.Time
+	// Rules identifies the rules all assignments were last planned with.
+	Rules     string
+	UpdatedAt time.Time
+	Version   int64
+}
+
+// CursorPhase says which of Apple's two device lists continues from a cursor.
+type CursorPhase string
+
+// Cursor phases.
+const (
+	PhaseFetch CursorPhase = "fetch" // POST /server/devices: the full list is being read for the first time
+	PhaseSync  CursorPhase = "sync"  // POST /devices/sync: changes only
+)
+
+// InventoryChange is what one step of the engine writes about one account, all of it or nothing.
+type InventoryChange struct {
+	Account string
+	// Fence, if set, is checked: ErrLeaseLost when the lease has passed on.
+	Fence Fence
+	// Devices are stored as they are, over what was there.
+	Devices []Device
+	// Assignments are stored if each matches the stored Version (0: new); otherwise ErrConflict and nothing is written.
+	Assignments []Assignment
+	// Cursor, if not nil, is stored if it matches the stored Version (0: new).
+	Cursor     *Cursor
+	Activities []Activity
+}
+
+// InventoryStore writes what was learnt and decided about an account.
+type InventoryStore interface {
+	// GetCursor returns the cursor of an account.
+	GetCursor(ctx context.Context, account string) (Cursor, error)
+	// CommitInventory applies the change in one transaction. ErrNotFound: there is no such account.
+	// ErrInvalid: a record names another account, or the same key twice.
+	CommitInventory(ctx context.Context, c InventoryChange) error
+}
+
+// AssignmentFilter narrows ListAssignments. Zero fields do not narrow.
+type AssignmentFilter struct {
+	// Account is required.
+	Account string
+	State   AssignmentState
+}
+
+// AssignmentStore reads assignments. They are written by InventoryStore.
+type AssignmentStore interface {
+	// GetAssignment returns one assignment.
+	GetAssignment(ctx context.Context, account, serial string) (Assignment, error)
+	// GetAssignments returns those of the assignments that exist, by serial.
+	GetAssignments(ctx context.Context, account string, serials []string) ([]Assignment, error)
+	// DueAssignments returns at most limit assignments with NextAttemptAt set and not after now, the longest due
+	// first, then by serial.
+	DueAssignments(ctx context.Context, account string, now time.Time, limit int) ([]Assignment, error)
+	// ListAssignments lists assignments by serial.
+	ListAssignments(ctx context.Context, f AssignmentFilter, p Page) (assignments []Assignment, next string, err error)
+}
+
+// ProfileStore keeps enrollment profiles per account.
+type ProfileStore interface {
+	// GetProfile returns one profile.
+	GetProfile(ctx context.Context, account, fingerprint string) (Profile, error)
+	// PutProfile stores a profile over what was there. ErrNotFound: there is no such account.
+	PutProfile(ctx context.Context, p Profile, acts ...Activity) error
+	// ListProfiles returns all profiles of an account, by fingerprint.
+	ListProfiles(ctx context.Context, account string) ([]Profile, error)
+}
