@@ -7,7 +7,8 @@ import (
 
 // Activity is something that happened, kept for people to read. Package activity makes them from typed events.
 type Activity struct {
-	// Seq is given by the store and grows; values passed in are ignored.
+	// Seq is given by the store; values passed in are ignored. It grows in the order in which activities become
+	// visible: once a reader has seen one, none with a smaller Seq appears any more. There may be gaps.
 	Seq  int64
 	At   time.Time
 	Kind string
@@ -27,6 +28,9 @@ type ActivityFilter struct {
 	Serial       string
 	EnrollmentID string
 	Kind         string
+	// AfterSeq leaves out the activities up to and including this Seq: a reader that follows the store remembers the
+	// Seq of the last activity it handled.
+	AfterSeq int64
 	// Newest lists the newest first instead of the oldest.
 	Newest bool
 }
@@ -35,6 +39,6 @@ type ActivityFilter struct {
 type ActivityStore interface {
 	// AppendActivities stores activities that no other change goes with.
 	AppendActivities(ctx context.Context, acts ...Activity) error
-	// ListActivities lists activities in the order they were stored.
+	// ListActivities lists activities by Seq. Those stored by one call have the order they were passed in.
 	ListActivities(ctx context.Context, f ActivityFilter, p Page) (acts []Activity, next string, err error)
 }
