@@ -1,0 +1,65 @@
+package abmtest
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxCursorLength is Apple's bound for the cursor string.
+const maxCursorLength = 1000
+
+// cursor is a position in the log of one MDM server entry. A fetch walks positions below bound, which is where
+// the log ended when the fetch began; a sync continues from there. Its text is base64 that decodes to
+// "1000:0:<epoch milliseconds>…", the shape observed at Apple, and ends in a MAC: forged ones are invalid.
+type cursor struct {
+	limit    int
+	position int
+	bound    int // only while a fetch is under way; else equal to position
+	issued   time.Time
+}
+
+// fetching tells whether the fetch that made the cursor has more to return.
+func (c cursor) fetching() bool { return c.position < c.bound }
+
+func (s *Service) encodeCursor(m *MDMServer, c cursor) string {
+	text := fmt.Sprintf("%d:%d:%d:%d", c.limit, c.position, c.issued.UnixMilli(), c.bound)
+	return base64.StdEncoding.EncodeToString([]byte(text + ":" + s.cursorMAC(m, text)))
+}
+
+func (s *Service) cursorMAC(m *MDMServer, text string) string {
+	mac := hmac.New(sha256.New, s.cursorKey)
+	mac.Write([]byte(m.uuid + ":" + text))
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// decodeCursor is the inverse of encodeCursor; ok is false for anything this service did not issue to m.
+func (s *Service) decodeCursor(m *MDMServer, text string) (c cursor, ok bool) {
+	if len(text) > maxCursorLength {
+		return cursor{}, false
+	}
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return cursor{}, false
+	}
+	cut := strings.LastIndexByte(string(raw), ':')
+	if cut < 0 || !hmac.Equal([]byte(s.cursorMAC(m, string(raw[:cut]))), raw[cut+1:]) {
+		return cursor{}, false
+	}
+	fields := strings.Split(string(raw[:cut]), ":")
+	numbers := make([]int64, len(fields))
+	for i, f := range fields {
+		if numbers[i], err = strconv.ParseInt(f, 10, 64); err != nil {
+			return cursor{}, false
+		}
+	}
+	if len(numbers) != 4 {
+		return cursor{}, false
+	}
+	return cursor{int(numbers[0]), int(numbers[1]), int(numbers[3]), time.UnixMilli(numbers[2])}, true
+}

@@ -1,0 +1,127 @@
+package abmtest
+
+import "time"
+
+// listRequest is the body of fetch and sync.
+type listRequest struct {
+	Cursor string `json:"cursor"`
+	Limit  int    `json:"limit"`
+}
+
+// listResponse is the answer of fetch and sync.
+type listResponse struct {
+	Cursor       string       `json:"cursor"`
+	Devices      []wireDevice `json:"devices"`
+	FetchedUntil string       `json:"fetched_until"`
+	MoreToFollow bool         `json:"more_to_follow"`
+}
+
+// limit brings what a client asked for into the published range. What Apple does with limits outside of it is
+// not documented.
+func (s *Service) limit(asked int) int {
+	if asked <= 0 {
+		return s.cfg.defaultLimit
+	}
+	return min(asked, s.cfg.maxLimit)
+}
+
+// fetchDevices serves POST /server/devices: what is assigned to the server now, ordered by the time of the last
+// operation when the fetch began. What changes while the fetch is under way is in the sync that follows.
+//
+// Apple: https://developer.apple.com/documentation/devicemanagement/fetch-devices
+func (s *Service) fetchDevices(c *call) (any, error) {
+	var in listRequest
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endThrottles(c.now)
+	m := c.server
+	cur := cursor{bound: len(m.log)}
+	if in.Cursor != "" {
+		var ok bool
+		cur, ok = s.decodeCursor(m, in.Cursor)
+		// EXPIRED_CURSOR is documented for sync only.
+		if !ok || c.now.Sub(cur.issued) > s.cfg.cursorLifetime {
+			return nil, bad("INVALID_CURSOR")
+		}
+		if !cur.fetching() {
+			return nil, bad("EXHAUSTED_CURSOR")
+		}
+	}
+	listed := func(op *operation) bool { return m.current(op, cur.bound) }
+	out, next := s.page(c, cur, s.limit(in.Limit), listed, func(op *operation) wireDevice {
+		return newWireDevice(op.device, op.device.cur, c.version)
+	})
+	// Without more to follow, next is the bound and the cursor is ready for sync.
+	out.Cursor = s.encodeCursor(m, cursor{s.limit(in.Limit), next, cur.bound, c.now})
+	return out, nil
+}
+
+// syncDevices serves POST /devices/sync: every operation since the cursor, so one device may come several times.
+//
+// Apple: https://developer.apple.com/documentation/devicemanagement/sync-devices
+func (s *Service) syncDevices(c *call) (any, error) {
+	var in listRequest
+	if err := c.decode(&in); err != nil {
+		return nil, err
+	}
+	if in.Cursor == "" {
+		return nil, bad("CURSOR_REQUIRED")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endThrottles(c.now)
+	m := c.server
+	cur, ok := s.decodeCursor(m, in.Cursor)
+	if ok && c.now.Sub(cur.issued) > s.cfg.cursorLifetime {
+		return nil, bad("EXPIRED_CURSOR")
+	}
+	// The cursor of an unfinished fetch is no place to sync from: the devices not yet returned would be lost.
+	if !ok || cur.fetching() {
+		return nil, bad("INVALID_CURSOR")
+	}
+	cur.bound = len(m.log)
+	visible := func(op *operation) bool {
+		if s.throttled(op.device.hw.SerialNumber) {
+			op.device.skipped = true
+			return false
+		}
+		return true
+	}
+	out, next := s.page(c, cur, s.limit(in.Limit), visible, func(op *operation) wireDevice {
+		w := newWireDevice(op.device, op.state, c.version)
+		w.OpType, w.OpDate = op.kind, stamp(time.Unix(op.date, 0))
+		if c.version >= 10 && op.kind == opDeleted {
+			w.ByReplacement = new(op.byReplacement)
+		}
+		return w
+	})
+	out.Cursor = s.encodeCursor(m, cursor{s.limit(in.Limit), next, next, c.now})
+	return out, nil
+}
+
+// page returns up to limit of the operations that show picks, from cur on, and the position of the next one that
+// will be shown, or the bound if there is none: no page walks over what an earlier one has passed.
+func (s *Service) page(
+	c *call, cur cursor, limit int, show func(*operation) bool, encode func(*operation) wireDevice,
+) (out listResponse, next int) {
+	log := c.server.log
+	out = listResponse{Devices: make([]wireDevice, 0, min(limit, cur.bound-cur.position)), FetchedUntil: stamp(c.now)}
+	var last int64
+	for i := cur.position; i < cur.bound; i++ {
+		op := &log[i]
+		if !show(op) {
+			continue
+		}
+		if len(out.Devices) == limit {
+			out.MoreToFollow = true
+			out.FetchedUntil = stamp(time.Unix(last, 0))
+			return out, i
+		}
+		out.Devices = append(out.Devices, encode(op))
+		last = op.date
+	}
+	return out, cur.bound
+}

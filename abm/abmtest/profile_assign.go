@@ -1,0 +1,90 @@
+package abmtest
+
+import (
+	"net/http"
+	"time"
+)
+
+// assignProfile serves POST and PUT /profile/devices. The answer is 200 even if no device was assigned.
+//
+// Apple: https://developer.apple.com/documentation/devicemanagement/assign-profile
+func (s *Service) assignProfile(c *call) (any, error) {
+	in, err := s.decodeDevices(c)
+	if err != nil {
+		return nil, err
+	}
+	if in.ProfileUUID == "" {
+		return nil, bad("PROFILE_UUID_REQUIRED")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endThrottles(c.now)
+	if _, ok := c.server.profiles[in.ProfileUUID]; !ok {
+		// Documented as 404; the token is the one that clients of old list for this call.
+		return nil, refuse(http.StatusNotFound, "PROFILE_NOT_FOUND")
+	}
+	out := deviceResults{ProfileUUID: in.ProfileUUID, Devices: make(map[string]string, len(in.Devices))}
+	var wait time.Duration
+	for _, serial := range in.Devices {
+		result, remaining := s.assign(c, in.ProfileUUID, serial)
+		if result == resultThrottled {
+			wait = max(wait, remaining)
+			// Observed for versions before 9: the same situation appears as FAILED.
+			if c.version < 9 {
+				result = resultFailed
+			}
+		}
+		out.Devices[serial] = result
+	}
+	if c.version >= 10 && wait > 0 {
+		out.RetryAfter = int64((wait + time.Second - 1) / time.Second)
+	}
+	return out, nil
+}
+
+// assign gives one device a profile of the calling server, unless a forced result says otherwise. remaining is how
+// long a throttle still lasts. The caller holds the lock.
+func (s *Service) assign(c *call, profileUUID, serial string) (result string, remaining time.Duration) {
+	s.stats.AssignCalls[serial]++
+	if f, ok := s.forced[serial]; ok {
+		return f.result, f.until.Sub(c.now)
+	}
+	d, ok := s.accessible(c.server, serial)
+	if !ok {
+		return resultNotAccessible, 0
+	}
+	s.change(d, c.now, func(st *state) {
+		st.profileUUID, st.profileStatus = profileUUID, statusAssigned
+		st.profileAssigned, st.profilePushed = c.now, time.Time{}
+	})
+	return resultSuccess, 0
+}
+
+// removeProfile serves DELETE /profile/devices, which has a body. profile_uuid is listed by Apple but not used.
+//
+// Apple: https://developer.apple.com/documentation/devicemanagement/clear-device-profile
+func (s *Service) removeProfile(c *call) (any, error) {
+	in, err := s.decodeDevices(c)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endThrottles(c.now)
+	out := deviceResults{Devices: make(map[string]string, len(in.Devices))}
+	for _, serial := range in.Devices {
+		d, ok := s.accessible(c.server, serial)
+		if !ok {
+			out.Devices[serial] = resultNotAccessible
+			continue
+		}
+		if d.cur.profileUUID != "" {
+			s.change(d, c.now, func(st *state) {
+				st.profileUUID, st.profileStatus = "", statusEmpty
+				st.profileAssigned, st.profilePushed = time.Time{}, time.Time{}
+			})
+		}
+		out.Devices[serial] = resultSuccess
+	}
+	return out, nil
+}
