@@ -95,7 +95,7 @@ const (
 // InventoryChange is what one step of the engine writes about one account, all of it or nothing.
 type InventoryChange struct {
 	Account string
-	// Fence, if set, is checked: ErrLeaseLost when the lease has passed on.
+	// Fence, if set, is checked: ErrLeaseLost when the lease has passed on or was released.
 	Fence Fence
 	// Devices are stored as they are, over what was there.
 	Devices []Device
@@ -110,14 +110,14 @@ type InventoryChange struct {
 type InventoryStore interface {
 	// GetCursor returns the cursor of an account.
 	GetCursor(ctx context.Context, account string) (Cursor, error)
-	// CommitInventory applies the change in one transaction. ErrNotFound: there is no such account.
+	// CommitInventory applies the change in one transaction. ErrNotFound: there is no such account, whatever the fence.
 	// ErrInvalid: a record names another account, or the same key twice.
 	CommitInventory(ctx context.Context, c InventoryChange) error
 }
 
 // AssignmentFilter narrows ListAssignments. Zero fields do not narrow.
 type AssignmentFilter struct {
-	// Account is required.
+	// Account is required: ErrInvalid without.
 	Account string
 	State   AssignmentState
 }
@@ -126,7 +126,7 @@ type AssignmentFilter struct {
 type AssignmentStore interface {
 	// GetAssignment returns one assignment.
 	GetAssignment(ctx context.Context, account, serial string) (Assignment, error)
-	// GetAssignments returns those of the assignments that exist, by serial.
+	// GetAssignments returns those of the assignments that exist, by serial. A serial asked for twice comes once.
 	GetAssignments(ctx context.Context, account string, serials []string) ([]Assignment, error)
 	// DueAssignments returns at most limit assignments with NextAttemptAt set and not after now, the longest due
 	// first, then by serial.

@@ -44,7 +44,7 @@ type Digest [32]byte
 
 // DeviceFilter narrows ListDevices. Zero fields do not narrow.
 type DeviceFilter struct {
-	// Account is required.
+	// Account is required: ErrInvalid without.
 	Account string
 	// Family is Apple's device_family.
 	Family string
@@ -56,7 +56,7 @@ type DeviceFilter struct {
 type DeviceStore interface {
 	// GetDevice returns one device.
 	GetDevice(ctx context.Context, account, serial string) (Device, error)
-	// GetDevices returns those of the devices that exist, by serial.
+	// GetDevices returns those of the devices that exist, by serial. A serial asked for twice comes once.
 	GetDevices(ctx context.Context, account string, serials []string) ([]Device, error)
 	// DeviceDigests returns the digests of those of the devices that exist, by serial. It is the cheap way to find
 	// out which devices of a page have changed.

@@ -22,21 +22,32 @@
 //
 // These rules hold for every method of every interface in this package. Package storagetest checks them.
 //
-//   - A record that is missing is [ErrNotFound], never an empty value. Deleting a missing record is no error.
+//   - A record that is missing is [ErrNotFound], never an empty value. Deleting a missing record is no error and
+//     writes nothing, its activities included.
 //   - Creating over a taken key is [ErrExists]. A write that carries a Version must match the stored one, otherwise
 //     it is [ErrConflict]. Version 0 means "must not exist yet". A successful write raises the version by one; the
-//     version a caller passes in tells what it read.
+//     version a caller passes in tells what it read. A record that has gone meanwhile is ErrNotFound from the Update
+//     methods and ErrConflict from the Put and Commit methods.
 //   - A method is one transaction: all it was asked to write is stored, or nothing is and the error says why.
 //     Activities passed to a method are stored with the change they describe.
 //   - Methods may be called from any number of goroutines and processes at once.
-//   - Keys and identifiers are compared byte for byte.
+//   - Keys and identifiers (names, serials, IDs, fingerprints, states and kinds) are at most [MaxKey] bytes of valid
+//     UTF-8 without NUL, and those that make up the key of a record are not empty; otherwise a write is [ErrInvalid].
+//     They are compared and ordered byte for byte. A read that asks for a key no record can have finds nothing.
+//   - Other text is stored as valid UTF-8 without NUL ([Text]); what is not becomes U+FFFD.
 //   - Times are stored in UTC, cut to microseconds ([Time]). The zero time means "unset" and comes back as zero.
-//   - Documents ([]byte fields) come back byte for byte. Nil and empty documents both come back as nil.
+//   - Documents ([]byte fields) come back byte for byte; a record may hold 1 MiB and more. Nil and empty documents both
+//     come back as nil.
 //   - Returned values belong to the caller, and values passed in are not kept: changing either changes nothing stored.
-//   - Lists are in a stable order and paged ([Page]). A record that exists during the whole listing appears exactly
-//     once, whatever is written meanwhile.
+//   - Lists are in a stable order and paged ([Page]). A record that exists, and matches the filter, during the whole
+//     listing appears exactly once, whatever is written meanwhile. An empty next is the end of the list; a page that
+//     comes with a next may all the same be short or empty. [ErrBadCursor] is a Page.After that this list did not make.
 //   - now is always the caller's clock. Clocks of replicas may differ by seconds: that costs time, never correctness,
 //     which rests on versions and fences.
 //   - A cancelled context ends a call with the context's error, and nothing is written.
-//   - A batch holds at most [MaxBatch] records or keys; a larger one is [ErrTooLarge].
+//   - A batch holds at most [MaxBatch] records or keys; a larger one is [ErrTooLarge]. Each list in a change counts for
+//     itself. A limit of 0 or less returns nothing, one above MaxBatch counts as MaxBatch.
+//   - A ttl or hold that is not positive is [ErrInvalid].
+//
+// The Normalize methods of the records do what these rules say about single records: a backend begins a write with them.
 package storage

@@ -26,7 +26,7 @@ type EnrollmentSession struct {
 	SealedFlow []byte
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
-	// ExpiresAt is when the session may be forgotten.
+	// ExpiresAt is when the session may be forgotten; zero means never.
 	ExpiresAt time.Time
 	Version   int64
 }

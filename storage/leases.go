@@ -9,8 +9,8 @@ import (
 type Lease struct {
 	Name  string
 	Owner string
-	// Token grows with every change of owner. A write that carries it as a [Fence] is refused once the lease has
-	// passed on, so that a holder that slept past its expiry cannot harm.
+	// Token is 1 or more and grows with every change of owner. A write that carries it as a [Fence] is refused once the
+	// lease has passed on or was released, so that a holder that slept past its expiry cannot harm.
 	Token     int64
 	ExpiresAt time.Time
 }
@@ -26,8 +26,9 @@ type Fence struct {
 
 // Leaser hands out leases.
 type Leaser interface {
-	// AcquireLease takes the lease if nobody holds it or it has expired at now, until now+ttl. An owner that holds it
-	// gets it extended, with the same token. ErrLeaseHeld: another owner has it.
+	// AcquireLease takes the lease if nobody holds it or it has expired at now (ExpiresAt is not after now), until
+	// now+ttl. The owner that has it, expired or not, gets it extended with the same token. ErrLeaseHeld: another owner
+	// has it.
 	AcquireLease(ctx context.Context, name, owner string, now time.Time, ttl time.Duration) (Lease, error)
 	// RenewLease extends a lease that is still the holder's, even if it has expired, until now+ttl. ErrLeaseLost: it
 	// has passed on or was released.

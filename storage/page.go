@@ -1,7 +1,5 @@
 package storage
 
-import "time"
-
 // MaxBatch is the largest number of records or keys one call may carry.
 const MaxBatch = 5000
 
@@ -29,12 +27,4 @@ func (p Page) Size() int {
 		return MaxPageSize
 	}
 	return p.Limit
-}
-
-// Time returns t as a backend stores it: UTC, cut to microseconds, the zero time for "unset".
-func Time(t time.Time) time.Time {
-	if t.IsZero() {
-		return time.Time{}
-	}
-	return t.UTC().Truncate(time.Microsecond)
 }
