@@ -1,0 +1,69 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// GetAssignment implements storage.AssignmentStore.
+func (s *Store) GetAssignment(ctx context.Context, account, serial string) (storage.Assignment, error) {
+	a, err := get(ctx, s, func() map[string]storage.Assignment { return s.assignments[account] }, serial,
+		same[storage.Assignment])
+	return a, fail("get assignment", serial, err)
+}
+
+// GetAssignments implements storage.AssignmentStore.
+func (s *Store) GetAssignments(ctx context.Context, account string, serials []string) ([]storage.Assignment, error) {
+	if err := storage.CheckBatch(len(serials)); err != nil {
+		return nil, fail("get assignments of", account, err)
+	}
+	if err := s.lock(ctx); err != nil {
+		return nil, fail("get assignments of", account, err)
+	}
+	defer s.mu.Unlock()
+	return pick(s.assignments[account], serials, same[storage.Assignment]), nil
+}
+
+// DueAssignments implements storage.AssignmentStore.
+func (s *Store) DueAssignments(ctx context.Context, account string, now time.Time, limit int) ([]storage.Assignment, error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, fail("get due assignments of", account, err)
+	}
+	defer s.mu.Unlock()
+	now = storage.Time(now)
+	var due []storage.Assignment
+	for _, a := range s.assignments[account] {
+		if !a.NextAttemptAt.IsZero() && !a.NextAttemptAt.After(now) {
+			due = append(due, a)
+		}
+	}
+	slices.SortFunc(due, func(a, b storage.Assignment) int {
+		return cmp.Or(a.NextAttemptAt.Compare(b.NextAttemptAt), cmp.Compare(a.Serial, b.Serial))
+	})
+	return due[:min(len(due), bound(limit))], nil
+}
+
+// ListAssignments implements storage.AssignmentStore.
+func (s *Store) ListAssignments(ctx context.Context, f storage.AssignmentFilter, p storage.Page) (
+	[]storage.Assignment, string, error,
+) {
+	if f.Account == "" {
+		return nil, "", fail("list assignments of", "", storage.ErrInvalid)
+	}
+	if err := s.lock(ctx); err != nil {
+		return nil, "", fail("list assignments of", f.Account, err)
+	}
+	defer s.mu.Unlock()
+	l := listing[storage.Assignment]{
+		name:   "assignments",
+		filter: []string{f.Account, string(f.State)},
+		match:  func(a *storage.Assignment) bool { return f.State == "" || a.State == f.State },
+		clone:  same[storage.Assignment],
+	}
+	assignments, next, err := page(l, s.assignments[f.Account], p)
+	return assignments, next, fail("list assignments of", f.Account, err)
+}

@@ -1,0 +1,88 @@
+package memory
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// GetDevice implements storage.DeviceStore.
+func (s *Store) GetDevice(ctx context.Context, account, serial string) (storage.Device, error) {
+	d, err := get(ctx, s, func() map[string]storage.Device { return s.devices[account] }, serial, cloneDevice)
+	return d, fail("get device", serial, err)
+}
+
+// GetDevices implements storage.DeviceStore.
+func (s *Store) GetDevices(ctx context.Context, account string, serials []string) ([]storage.Device, error) {
+	if err := storage.CheckBatch(len(serials)); err != nil {
+		return nil, fail("get devices of", account, err)
+	}
+	if err := s.lock(ctx); err != nil {
+		return nil, fail("get devices of", account, err)
+	}
+	defer s.mu.Unlock()
+	return pick(s.devices[account], serials, cloneDevice), nil
+}
+
+// DeviceDigests implements storage.DeviceStore.
+func (s *Store) DeviceDigests(ctx context.Context, account string, serials []string) (map[string]storage.Digest, error) {
+	if err := storage.CheckBatch(len(serials)); err != nil {
+		return nil, fail("get digests of", account, err)
+	}
+	if err := s.lock(ctx); err != nil {
+		return nil, fail("get digests of", account, err)
+	}
+	defer s.mu.Unlock()
+	digests := make(map[string]storage.Digest, len(serials))
+	for _, serial := range serials {
+		if d, found := s.devices[account][serial]; found {
+			digests[serial] = d.Digest
+		}
+	}
+	return digests, nil
+}
+
+// FindDevices implements storage.DeviceStore.
+func (s *Store) FindDevices(ctx context.Context, serial string) ([]storage.Device, error) {
+	if err := s.lock(ctx); err != nil {
+		return nil, fail("find devices", serial, err)
+	}
+	defer s.mu.Unlock()
+	var out []storage.Device
+	for _, devices := range s.devices {
+		if d, found := devices[serial]; found {
+			out = append(out, cloneDevice(d))
+		}
+	}
+	slices.SortFunc(out, func(a, b storage.Device) int { return cmp.Compare(a.Account, b.Account) })
+	return out, nil
+}
+
+// ListDevices implements storage.DeviceStore.
+func (s *Store) ListDevices(ctx context.Context, f storage.DeviceFilter, p storage.Page) ([]storage.Device, string, error) {
+	if f.Account == "" {
+		return nil, "", fail("list devices of", "", storage.ErrInvalid)
+	}
+	if err := s.lock(ctx); err != nil {
+		return nil, "", fail("list devices of", f.Account, err)
+	}
+	defer s.mu.Unlock()
+	l := listing[storage.Device]{
+		name:   "devices",
+		filter: []string{f.Account, f.Family, strconv.FormatBool(f.IncludeLeft)},
+		match: func(d *storage.Device) bool {
+			return (f.Family == "" || d.Family == f.Family) && (f.IncludeLeft || d.Present())
+		},
+		clone: cloneDevice,
+	}
+	devices, next, err := page(l, s.devices[f.Account], p)
+	return devices, next, fail("list devices of", f.Account, err)
+}
+
+func cloneDevice(d storage.Device) storage.Device {
+	d.Document = cloneDocument(d.Document)
+	return d
+}

@@ -1,0 +1,161 @@
+package memory
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/enrollkit/enrollkit/internal/pagecursor"
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// Store is a storage.Store in memory. It is safe for use by many goroutines.
+type Store struct {
+	mu          sync.Mutex
+	accounts    map[string]storage.Account
+	keyPairs    map[pair]storage.KeyPair // by account and ID
+	devices     map[string]map[string]storage.Device
+	assignments map[string]map[string]storage.Assignment
+	profiles    map[pair]storage.Profile // by account and fingerprint
+	cursors     map[string]storage.Cursor
+	sessions    map[string]storage.EnrollmentSession
+	enrollments map[string]storage.Enrollment
+	runs        map[string]claimable[storage.Run]
+	effects     map[string]claimable[storage.Effect] // unfinished ones
+	finished    map[string]struct{}                  // IDs of finished effects
+	leases      map[string]storage.Lease             // Owner is empty once released
+	activities  []storage.Activity                   // Seq is the index plus one
+}
+
+var _ storage.Store = (*Store)(nil)
+
+// pair is a key of two parts.
+type pair struct{ account, id string }
+
+// New returns an empty store.
+func New() *Store {
+	return &Store{
+		accounts:    map[string]storage.Account{},
+		keyPairs:    map[pair]storage.KeyPair{},
+		devices:     map[string]map[string]storage.Device{},
+		assignments: map[string]map[string]storage.Assignment{},
+		profiles:    map[pair]storage.Profile{},
+		cursors:     map[string]storage.Cursor{},
+		sessions:    map[string]storage.EnrollmentSession{},
+		enrollments: map[string]storage.Enrollment{},
+		runs:        map[string]claimable[storage.Run]{},
+		effects:     map[string]claimable[storage.Effect]{},
+		finished:    map[string]struct{}{},
+		leases:      map[string]storage.Lease{},
+	}
+}
+
+// lock takes the lock unless ctx is done. The caller unlocks when there is no error.
+func (s *Store) lock(ctx context.Context) error {
+	s.mu.Lock()
+	if err := ctx.Err(); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	return nil
+}
+
+// fail wraps an error with the operation and the key.
+func fail(op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("memory: %s %q: %w", op, key, err)
+}
+
+// write runs fn under the lock with the activities as they are stored, and appends them if fn says that it has written.
+// fn checks everything before it changes anything.
+func (s *Store) write(ctx context.Context, acts []storage.Activity, fn func() (wrote bool, err error)) error {
+	acts, err := storage.NormalizeActivities(acts)
+	if err != nil {
+		return err
+	}
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	wrote, err := fn()
+	if err != nil || !wrote {
+		return err
+	}
+	s.appendActivities(acts)
+	return nil
+}
+
+// get returns a copy of one record.
+func get[K comparable, T any](ctx context.Context, s *Store, m func() map[K]T, key K, clone func(T) T) (T, error) {
+	var zero T
+	if err := s.lock(ctx); err != nil {
+		return zero, err
+	}
+	defer s.mu.Unlock()
+	v, ok := m()[key]
+	if !ok {
+		return zero, storage.ErrNotFound
+	}
+	return clone(v), nil
+}
+
+// listing is one list: its name, the filter as text, which records match, and how to copy one.
+type listing[T any] struct {
+	name   string
+	filter []string
+	match  func(*T) bool
+	clone  func(T) T
+}
+
+// page returns one page of the records in the order of their keys. The caller holds the lock.
+func page[T any](l listing[T], m map[string]T, p storage.Page) (records []T, next string, err error) {
+	after := ""
+	if p.After != "" {
+		var ok bool
+		if after, ok = pagecursor.Decode(p.After, l.name, l.filter); !ok {
+			return nil, "", storage.ErrBadCursor
+		}
+	}
+	var keys []string
+	for key, v := range m {
+		if key > after && l.match(&v) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	if size := p.Size(); len(keys) > size {
+		keys = keys[:size]
+		next = pagecursor.Encode(l.name, l.filter, keys[size-1])
+	}
+	for _, key := range keys {
+		records = append(records, l.clone(m[key]))
+	}
+	return records, next, nil
+}
+
+// pick returns copies of the records with these keys, in the order of the keys.
+func pick[T any](m map[string]T, keys []string, clone func(T) T) []T {
+	keys = slices.Clone(keys)
+	slices.Sort(keys)
+	var out []T
+	for _, key := range slices.Compact(keys) {
+		if v, ok := m[key]; ok {
+			out = append(out, clone(v))
+		}
+	}
+	return out
+}
+
+// bound returns how many records a limit lets through.
+func bound(limit int) int { return max(0, min(limit, storage.MaxBatch)) }
+
+// same is the clone of records that hold no documents.
+func same[T any](v T) T { return v }
+
+func all[T any](*T) bool { return true }
+
+func cloneDocument(b []byte) []byte { return bytes.Clone(b) }
