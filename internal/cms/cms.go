@@ -109,3 +109,16 @@ func withoutExpiry(certs []*x509.Certificate) []*x509.Certificate {
 	}
 	return out
 }
+
+// CheckSyntax reports whether data, DER or BER, is one CMS document of a kind this package knows. It verifies nothing.
+func CheckSyntax(data []byte) (err error) {
+	defer func() {
+		if r := recover(); r != nil { // as in verify
+			err = fmt.Errorf("cms: parse: malformed document: %v", r)
+		}
+	}()
+	if _, err := pkcs7.Parse(data); err != nil {
+		return fmt.Errorf("cms: parse: %w", err)
+	}
+	return nil
+}

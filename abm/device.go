@@ -1,0 +1,116 @@
+package abm
+
+import (
+	"strings"
+	"time"
+
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// Device is Apple's record of one device. Every documented key has a field; a key that is missing, null or of another
+// type leaves its field zero. Document holds the record as received, with all keys.
+//
+// Apple: https://developer.apple.com/documentation/devicemanagement/device
+type Device struct {
+	SerialNumber string
+	Model        string
+	Description  string
+	Color        string
+	AssetTag     string
+	// DeviceFamily is iPad, iPhone, iPod, Mac, AppleTV, Vision, or what Apple adds.
+	DeviceFamily string
+	// OS is iOS, iPadOS, OSX, tvOS, visionOS, or what Apple adds.
+	OS string
+	// DeviceAssignedDate is when the device was assigned to this MDM server, DeviceAssignedBy the e-mail address of who
+	// did it; "-1" for an automatic assignment (observed).
+	DeviceAssignedDate time.Time
+	DeviceAssignedBy   string
+
+	ProfileUUID       string
+	ProfileAssignTime time.Time
+	ProfilePushTime   time.Time
+	ProfileStatus     ProfileStatus
+
+	// OpType and OpDate say what happened and when; in answers of SyncDevices only. OpType is lower case.
+	OpType OpType
+	OpDate time.Time
+
+	// MDMMigrationDeadline is set while a migration to this server is pending.
+	MDMMigrationDeadline time.Time
+
+	WiFiMACAddress      string
+	BluetoothMACAddress string
+	EthernetMACAddress  string
+	IMEI                []string
+	MEID                []string
+	EID                 string
+
+	IsReplacementDevice   bool
+	ReleasedByReplacement bool // with OpDeleted only
+
+	// ResponseStatus is in answers of DeviceDetails only.
+	ResponseStatus Result
+
+	// Document is the record as received, JSON. The other strings share its memory.
+	Document string
+
+	digest storage.Digest
+}
+
+// OpType says what happened to a device. It is a hint: what counts is the record.
+type OpType string
+
+// Values of OpType.
+const (
+	OpAdded    OpType = "added"
+	OpModified OpType = "modified"
+	OpDeleted  OpType = "deleted"
+)
+
+// ProfileStatus says where the profile of a device is. Apple documents the names only.
+type ProfileStatus string
+
+// Values of ProfileStatus, with the meaning implementers have observed.
+const (
+	ProfileEmpty    ProfileStatus = "empty"    // none is assigned
+	ProfileAssigned ProfileStatus = "assigned" // assigned, not yet fetched by the device
+	ProfilePushed   ProfileStatus = "pushed"   // the device has fetched it
+	ProfileRemoved  ProfileStatus = "removed"  // not on the device any more
+)
+
+// Result is Apple's word for one serial in an answer for many.
+type Result string
+
+// Values of Result.
+const (
+	ResultSuccess       Result = "SUCCESS"
+	ResultFailed        Result = "FAILED"
+	ResultNotAccessible Result = "NOT_ACCESSIBLE" // not in this account, or no such serial
+	ResultThrottled     Result = "THROTTLED"      // AssignProfile, protocol version 9
+)
+
+// Digest identifies the content of the record, whichever call returned it and in whatever order its keys came. It does
+// not cover op_type, op_date and response_status, which belong to the call, nor keys that are null or "".
+func (d *Device) Digest() storage.Digest { return d.digest }
+
+// record returns the device as it is stored. Strings are copied, as they share the memory of the document.
+func (d *Device) record(account string, now time.Time) storage.Device {
+	return storage.Device{
+		Account:           account,
+		Serial:            strings.Clone(d.SerialNumber),
+		Model:             strings.Clone(d.Model),
+		Family:            strings.Clone(d.DeviceFamily),
+		OS:                strings.Clone(d.OS),
+		ProfileUUID:       strings.Clone(d.ProfileUUID),
+		ProfileStatus:     strings.Clone(string(d.ProfileStatus)),
+		ProfileAssignedAt: d.ProfileAssignTime,
+		ProfilePushedAt:   d.ProfilePushTime,
+		AssignedAt:        d.DeviceAssignedDate,
+		MigrationDeadline: d.MDMMigrationDeadline,
+		OpDate:            d.OpDate,
+		Document:          []byte(d.Document),
+		Digest:            d.digest,
+		FirstSeenAt:       now,
+		UpdatedAt:         now,
+	}
+}

@@ -1,0 +1,219 @@
+package abm
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/micromdm/nanodep/client"
+	"go.uber.org/zap"
+)
+
+// Option changes a setting of what [NewClient], [NewAccounts] or [New] makes. An option that a constructor has no use
+// for is checked and then ignored, so that a host can pass one list to all of them.
+type Option func(*settings) error
+
+// settings are what options set. Zero options are a safe production setup.
+type settings struct {
+	now        func() time.Time
+	log        *zap.Logger
+	transport  http.RoundTripper
+	baseURL    string
+	userAgent  string
+	timeout    time.Duration
+	maxTries   int
+	firstWait  time.Duration
+	maxWait    time.Duration
+	owner      string
+	leaseTTL   time.Duration
+	poll       time.Duration
+	syncEvery  time.Duration
+	sweepEvery time.Duration
+	verify     time.Duration
+	maxFailed  int
+}
+
+func newSettings(opts []Option) (settings, error) {
+	s := settings{
+		now:        time.Now,
+		log:        zap.NewNop(),
+		baseURL:    client.DefaultBaseURL,
+		userAgent:  "enrollkit/1",
+		timeout:    time.Minute,
+		maxTries:   4,
+		firstWait:  500 * time.Millisecond,
+		maxWait:    time.Minute,
+		leaseTTL:   time.Minute,
+		poll:       time.Minute,
+		syncEvery:  time.Hour,
+		sweepEvery: 24 * time.Hour,
+		verify:     10 * time.Minute,
+		maxFailed:  10,
+	}
+	for i, o := range opts {
+		if o == nil {
+			return settings{}, fmt.Errorf("abm: option %d is nil", i)
+		}
+		if err := o(&s); err != nil {
+			return settings{}, err
+		}
+	}
+	return s, nil
+}
+
+// WithClock sets the clock. The default is the system's.
+func WithClock(now func() time.Time) Option {
+	return func(s *settings) error {
+		if now == nil {
+			return errors.New("abm: WithClock: nil function")
+		}
+		s.now = now
+		return nil
+	}
+}
+
+// WithLogger sets where to log to. The default logs nothing.
+func WithLogger(l *zap.Logger) Option {
+	return func(s *settings) error {
+		if l == nil {
+			return errors.New("abm: WithLogger: nil logger")
+		}
+		s.log = l
+		return nil
+	}
+}
+
+// WithTransport sets what carries requests to Apple. The default is http.DefaultTransport.
+// Sessions, retries and limits are added around it.
+func WithTransport(rt http.RoundTripper) Option {
+	return func(s *settings) error {
+		if rt == nil {
+			return errors.New("abm: WithTransport: nil transport")
+		}
+		s.transport = rt
+		return nil
+	}
+}
+
+// WithBaseURL sets where the service is for a client, and for accounts that name no base URL of their own. A path in
+// it is kept. The default is Apple's production service.
+func WithBaseURL(base string) Option {
+	return func(s *settings) error {
+		if _, err := parseBaseURL(base); err != nil {
+			return fmt.Errorf("abm: WithBaseURL: %w", err)
+		}
+		s.baseURL = base
+		return nil
+	}
+}
+
+// parseBaseURL returns base with a path that ends in a slash. Relative references then resolve below the path, and
+// the path of a proxy or a simulator is kept.
+func parseBaseURL(base string) (*url.URL, error) {
+	u, err := url.Parse(base)
+	switch {
+	case err != nil:
+		return nil, errors.New("not a URL")
+	case u.Scheme != "https" && u.Scheme != "http", u.Host == "":
+		return nil, errors.New("want an absolute http or https URL")
+	case u.RawQuery != "", u.Fragment != "", u.User != nil:
+		return nil, errors.New("want a URL without query, fragment and user")
+	}
+	if !strings.HasSuffix(u.Path, "/") {
+		u = u.JoinPath("/")
+	}
+	return u, nil
+}
+
+// WithUserAgent sets the User-Agent header, which Apple demands. The default is "enrollkit/1".
+func WithUserAgent(ua string) Option {
+	return func(s *settings) error {
+		if strings.TrimSpace(ua) == "" {
+			return errors.New("abm: WithUserAgent: empty")
+		}
+		s.userAgent = ua
+		return nil
+	}
+}
+
+// WithTimeout limits one HTTP exchange, its body included. The default is one minute.
+func WithTimeout(d time.Duration) Option {
+	return positive("WithTimeout", d, func(s *settings) { s.timeout = d })
+}
+
+// WithTries sets how often a request that may be repeated is sent before its error is returned, and the waits
+// between: the first one, doubled each time, never longer than longest. A longer wait that Apple asks for is not slept
+// through but returned as [APIError.RetryAfter]. The default is 4 tries, half a second, one minute.
+func WithTries(n int, first, longest time.Duration) Option {
+	return func(s *settings) error {
+		if n < 1 || first <= 0 || longest < first {
+			return errors.New("abm: WithTries: want n >= 1 and 0 < first <= longest")
+		}
+		s.maxTries, s.firstWait, s.maxWait = n, first, longest
+		return nil
+	}
+}
+
+// WithOwner names this engine as holder of leases. It must differ between the replicas on one store. The default is
+// random.
+func WithOwner(name string) Option {
+	return func(s *settings) error {
+		if name == "" {
+			return errors.New("abm: WithOwner: empty")
+		}
+		s.owner = name
+		return nil
+	}
+}
+
+// WithLeaseTTL sets how long the lease of an account outlives an engine that died. The default is one minute.
+func WithLeaseTTL(d time.Duration) Option {
+	return positive("WithLeaseTTL", d, func(s *settings) { s.leaseTTL = d })
+}
+
+// WithPollInterval sets how often the store is asked for accounts, and for work that another process has made due.
+// The default is one minute.
+func WithPollInterval(d time.Duration) Option {
+	return positive("WithPollInterval", d, func(s *settings) { s.poll = d })
+}
+
+// WithSyncInterval sets how often Apple is asked for changes; each interval is up to a tenth longer. The default is
+// one hour.
+func WithSyncInterval(d time.Duration) Option {
+	return positive("WithSyncInterval", d, func(s *settings) { s.syncEvery = d })
+}
+
+// WithSweepInterval sets how often the full list is read; each interval is up to a tenth longer. The default is one day.
+func WithSweepInterval(d time.Duration) Option {
+	return positive("WithSweepInterval", d, func(s *settings) { s.sweepEvery = d })
+}
+
+// WithVerifyAfter sets how long after Apple's SUCCESS the device is looked at to see that it has its profile. The default
+// is ten minutes.
+func WithVerifyAfter(d time.Duration) Option {
+	return positive("WithVerifyAfter", d, func(s *settings) { s.verify = d })
+}
+
+// WithMaxFailures sets after how many failed attempts in a row an assignment is parked. The default is 10.
+func WithMaxFailures(n int) Option {
+	return func(s *settings) error {
+		if n < 1 {
+			return errors.New("abm: WithMaxFailures: want at least 1")
+		}
+		s.maxFailed = n
+		return nil
+	}
+}
+
+func positive(name string, d time.Duration, set func(*settings)) Option {
+	return func(s *settings) error {
+		if d <= 0 {
+			return fmt.Errorf("abm: %s: want a positive duration", name)
+		}
+		set(s)
+		return nil
+	}
+}

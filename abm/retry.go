@@ -1,0 +1,88 @@
+package abm
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// retry calls f until it succeeds, fails for good, or has been tried often enough. It returns the last error.
+func (c *Client) retry(ctx context.Context, k call, f func() error) error {
+	exp := c.s.exponential(c.s.firstWait, c.s.maxWait)
+	h := &hinted{BackOff: backoff.WithMaxRetries(exp, uint64(c.s.maxTries-1)), longest: c.s.maxWait}
+	err := backoff.Retry(func() error {
+		err := f()
+		if err == nil {
+			return nil
+		}
+		if !repeatable(k, err) {
+			return backoff.Permanent(err)
+		}
+		h.hint = hint(err)
+		return err
+	}, backoff.WithContext(h, ctx))
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// exponential returns jittered waits that double from first up to longest and never end.
+func (s *settings) exponential(first, longest time.Duration) *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(first),
+		backoff.WithMaxInterval(longest),
+		backoff.WithMultiplier(2),
+		backoff.WithMaxElapsedTime(0),
+		backoff.WithClockProvider(clock(s.now)),
+	)
+}
+
+type clock func() time.Time
+
+// Now implements backoff.Clock.
+func (c clock) Now() time.Time { return c() }
+
+// hinted waits as long as the server asks for, if that is longer, and gives up if it asks for more than longest.
+type hinted struct {
+	backoff.BackOff
+	hint    time.Duration
+	longest time.Duration
+}
+
+// NextBackOff implements backoff.BackOff.
+func (h *hinted) NextBackOff() time.Duration {
+	d := h.BackOff.NextBackOff()
+	if d == backoff.Stop || h.hint > h.longest {
+		return backoff.Stop
+	}
+	return max(d, h.hint)
+}
+
+// repeatable reports whether sending the same request again is safe and may help.
+func repeatable(k call, err error) bool {
+	if errors.Is(err, ErrRateLimited) || notSent(err) {
+		return true
+	}
+	if e, ok := errors.AsType[*APIError](err); ok && e.Op == opSession {
+		return e.Temporary() // the request itself was never sent
+	}
+	return !k.write && temporary(err)
+}
+
+// notSent reports whether err says that no connection was made, so that Apple has not seen the request.
+func notSent(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
+}
+
+// hint returns how long the server asked to wait.
+func hint(err error) time.Duration {
+	if e, ok := errors.AsType[*APIError](err); ok {
+		return e.RetryAfter
+	}
+	return 0
+}

@@ -1,0 +1,160 @@
+package abm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/enrollkit/enrollkit/activity"
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// ImportOptions changes what [Accounts.ImportToken] accepts.
+type ImportOptions struct {
+	// Force accepts a renewal that belongs to another MDM server entry or organization. The inventory of the account is
+	// then read again from the beginning.
+	Force bool
+}
+
+// TokenMismatchError means that a renewal belongs to another MDM server entry or organization than the token it would
+// replace. Nothing was stored.
+type TokenMismatchError struct {
+	// Field is consumer_key, server_uuid or org_id.
+	Field string
+	// Have and Want are what the new token has, and what the account has.
+	Have, Want string
+}
+
+// Error implements error.
+func (e *TokenMismatchError) Error() string {
+	return fmt.Sprintf("abm: import token: %s is %q, the account has %q: the token is another server's", e.Field, e.Have, e.Want)
+}
+
+// ImportToken takes the token file p7m, as downloaded from Apple's portal, into use: the first one of an account or a
+// renewal. The token is decrypted with the key pair it belongs to and tried at Apple before anything is stored; key,
+// token, Apple's detail and health then change in one write, and the next call signs in with the new token.
+//
+// It returns [*TokenFileError], [ErrNoKey] or [ErrTokenExpired] for a file that is of no use, [*TokenMismatchError]
+// for one of another server, what Apple says to the token (see [APIError]), storage.ErrNotFound for an unknown
+// account, and storage.ErrExists when another account has the server.
+func (a *Accounts) ImportToken(ctx context.Context, account string, p7m []byte, opts ImportOptions) (storage.Account, error) {
+	acct, err := a.store.GetAccount(ctx, account)
+	if err != nil {
+		return storage.Account{}, fmt.Errorf("abm: import token: %w", err)
+	}
+	token, keyID, err := a.openToken(ctx, account, p7m)
+	if err != nil {
+		return storage.Account{}, err
+	}
+	if !token.ExpiresAt.After(a.s.now()) {
+		return storage.Account{}, ErrTokenExpired
+	}
+	c, err := newClient(token, a.s, a.baseURL(acct))
+	if err != nil {
+		return storage.Account{}, err
+	}
+	detail, err := c.AccountDetail(ctx)
+	if err != nil {
+		return storage.Account{}, fmt.Errorf("abm: import token: %w", err)
+	}
+	return a.storeToken(ctx, account, importedToken{token, keyID, detail}, opts)
+}
+
+type importedToken struct {
+	token  Token
+	keyID  string
+	detail *AccountDetail
+}
+
+// openToken decrypts a token file with one of the account's key pairs.
+func (a *Accounts) openToken(ctx context.Context, account string, p7m []byte) (Token, string, error) {
+	pairs, err := a.store.ListKeyPairs(ctx, account)
+	if err != nil {
+		return Token{}, "", fmt.Errorf("abm: import token: %w", err)
+	}
+	newest := func(i int) storage.KeyPair { return pairs[len(pairs)-1-i] }
+	token, i, err := decryptToken(p7m, len(pairs), func(i int) (tokenKey, error) { return a.key(ctx, newest(i)) })
+	if err != nil {
+		return Token{}, "", err
+	}
+	return token, newest(i).ID, nil
+}
+
+// storeToken writes the new token over the current record, again if the record changes meanwhile.
+func (a *Accounts) storeToken(ctx context.Context, account string, in importedToken, opts ImportOptions) (storage.Account, error) {
+	plain, err := in.token.encode()
+	if err != nil {
+		return storage.Account{}, err
+	}
+	sealed, err := a.sealer.Seal(ctx, plain, tokenAD(account))
+	if err != nil {
+		return storage.Account{}, fmt.Errorf("abm: import token: %w", err)
+	}
+	var moved bool
+	acct, err := a.update(ctx, account, func(acct *storage.Account) ([]storage.Activity, error) {
+		mismatch := a.mismatch(ctx, *acct, in)
+		if mismatch != nil && !opts.Force {
+			return nil, mismatch
+		}
+		moved = mismatch != nil
+		now := a.s.now()
+		renewal := len(acct.SealedToken) > 0
+		acct.ServerUUID, acct.Detail = in.detail.ServerUUID, in.detail.Document
+		acct.KeyPairID, acct.SealedToken, acct.TokenExpiresAt = in.keyID, sealed, in.token.ExpiresAt
+		acct.LastOKAt = now
+		acts := []storage.Activity{activity.New(now, activity.System, activity.TokenImported{
+			On: activity.On{Account: account}, ServerUUID: in.detail.ServerUUID, ServerName: in.detail.ServerName,
+			OrgName: in.detail.OrgName, KeyPairID: in.keyID, ExpiresAt: in.token.ExpiresAt, Renewal: renewal, Forced: moved,
+		})}
+		health, reason := tokenHealth(in.token.ExpiresAt, now)
+		return append(acts, setHealth(acct, health, reason, now)...), nil
+	})
+	if err != nil {
+		return storage.Account{}, fmt.Errorf("abm: import token: %w", err)
+	}
+	a.mu.Lock()
+	delete(a.clients, account)
+	a.mu.Unlock()
+	if moved {
+		return acct, a.forgetCursor(ctx, account)
+	}
+	return acct, nil
+}
+
+// mismatch returns how the new token differs from the current one in what it belongs to.
+func (a *Accounts) mismatch(ctx context.Context, acct storage.Account, in importedToken) error {
+	if acct.ServerUUID != "" && acct.ServerUUID != in.detail.ServerUUID {
+		return &TokenMismatchError{Field: "server_uuid", Have: in.detail.ServerUUID, Want: acct.ServerUUID}
+	}
+	if old, err := ParseAccountDetail(acct.Detail); err == nil && old.OrgID != "" && old.OrgID != in.detail.OrgID {
+		return &TokenMismatchError{Field: "org_id", Have: in.detail.OrgID, Want: old.OrgID}
+	}
+	if old, err := a.token(ctx, acct); err == nil && old.ConsumerKey != in.token.ConsumerKey {
+		return &TokenMismatchError{Field: "consumer_key", Have: in.token.ConsumerKey, Want: old.ConsumerKey}
+	}
+	return nil
+}
+
+// forgetCursor makes the inventory of an account that has moved to another server be read from the beginning. If the process
+// dies before, Apple refuses the cursor of the other server, with the same effect.
+func (a *Accounts) forgetCursor(ctx context.Context, account string) error {
+	for range maxConflicts {
+		cur, err := a.store.GetCursor(ctx, account)
+		if errors.Is(err, storage.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("abm: import token: %w", err)
+		}
+		cur.Value, cur.Phase, cur.LastSyncAt, cur.LastSweepAt = "", storage.PhaseFetch, zeroTime, zeroTime
+		cur.UpdatedAt = a.s.now()
+		err = a.store.CommitInventory(ctx, storage.InventoryChange{Account: account, Cursor: &cur})
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, storage.ErrConflict) {
+			return fmt.Errorf("abm: import token: %w", err)
+		}
+	}
+	return fmt.Errorf("abm: import token: %w", storage.ErrConflict)
+}
