@@ -90,7 +90,7 @@ func malformed(cause error) error {
 	if cause == nil {
 		return ErrMalformed
 	}
-	return fmt.Errorf("%w: %v", ErrMalformed, cause)
+	return fmt.Errorf("%w: %s", ErrMalformed, cause.Error())
 }
 
 // decodeInto stores v in field, a pointer as in member, and returns the type it wanted if v does not fit.
