@@ -132,6 +132,9 @@ func (d *Device) install(ctx context.Context, raw []byte, awaiting bool) error {
 func (d *Device) hold(ctx context.Context) error {
 	for d.held() {
 		if err := d.connect(ctx); err != nil {
+			if errors.Is(err, ErrUnenrolled) {
+				d.enter(StateFailed) // Setup Assistant is back at the Remote Management pane
+			}
 			return err
 		}
 		if !d.held() {

@@ -25,9 +25,12 @@ type enrollment struct {
 	profile  *Profile
 	mdm      *mdmPayload
 	identity *Identity
+}
 
-	token, unlock, bootstrap []byte
-	magic                    string
+// tokens are what a device invents when it enrolls and hands to the server.
+type tokens struct {
+	push, unlock, bootstrap []byte
+	magic                   string
 }
 
 // errUnenroll is a server's answer that makes a device drop its MDM profile.
@@ -116,11 +119,12 @@ func (d *Device) authenticate(ctx context.Context, e *enrollment) error {
 // tokenUpdate tells the server where to push, and whether the device waits for it. AwaitingConfiguration is absent
 // when it is false.
 func (d *Device) tokenUpdate(ctx context.Context, e *enrollment, awaiting bool) error {
-	msg := map[string]any{"Topic": e.mdm.Topic, "Token": e.token, "PushMagic": e.magic}
+	tok := d.tokens()
+	msg := map[string]any{"Topic": e.mdm.Topic, "Token": tok.push, "PushMagic": tok.magic}
 	if d.kind == Mac {
 		msg["NotOnConsole"] = false
 	} else {
-		msg["UnlockToken"] = e.unlock
+		msg["UnlockToken"] = tok.unlock
 	}
 	if awaiting {
 		msg["AwaitingConfiguration"] = true
@@ -130,7 +134,7 @@ func (d *Device) tokenUpdate(ctx context.Context, e *enrollment, awaiting bool) 
 }
 
 func (d *Device) setBootstrapToken(ctx context.Context, e *enrollment, awaiting bool) error {
-	msg := map[string]any{"BootstrapToken": e.bootstrap}
+	msg := map[string]any{"BootstrapToken": d.tokens().bootstrap}
 	if awaiting {
 		msg["AwaitingConfiguration"] = true
 	}
@@ -184,11 +188,10 @@ func (d *Device) join(ctx context.Context, p *Profile, mdm *mdmPayload, s *scepP
 	}
 	d.emit(Event{Kind: EventIdentity, Detail: id.Certificate.SerialNumber.Text(16)})
 	e := &enrollment{profile: p, mdm: mdm, identity: id}
-	if old != nil {
-		e.token, e.unlock, e.bootstrap, e.magic = old.token, old.unlock, old.bootstrap, old.magic
-	} else {
-		e.token, e.magic = randomBytes(d.rng, 32), newUUID(d.rng)
-		e.unlock, e.bootstrap = randomBytes(d.rng, 64), randomBytes(d.rng, 64)
+	if old == nil { // known before the server is told, so that it can push from within its answer
+		d.setTokens(tokens{
+			push: randomBytes(d.rng, 32), magic: newUUID(d.rng), unlock: randomBytes(d.rng, 64), bootstrap: randomBytes(d.rng, 64),
+		})
 	}
 	fail := func(err error) error {
 		se := &SetupError{Step: StepCheckIn, Err: err}
@@ -225,17 +228,27 @@ func (d *Device) RefreshToken(ctx context.Context, rotate bool) error {
 	if e == nil {
 		return ErrNotEnrolled
 	}
-	next := *e
 	if rotate {
-		next.token = randomBytes(d.rng, 32)
+		tok := d.tokens()
+		tok.push = randomBytes(d.rng, 32)
+		d.setTokens(tok)
 	}
-	if err := d.tokenUpdate(ctx, &next, d.Awaiting()); err != nil {
+	if err := d.tokenUpdate(ctx, e, d.Awaiting()); err != nil {
 		return d.connectionError(err)
 	}
-	d.mu.Lock()
-	d.st.enrollment = &next
-	d.mu.Unlock()
 	return nil
+}
+
+func (d *Device) tokens() tokens {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.st.tokens
+}
+
+func (d *Device) setTokens(t tokens) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.st.tokens = t
 }
 
 // CheckOut removes the MDM profile as a user with administrator rights can: the server is told if the profile asks for
@@ -274,7 +287,8 @@ func (d *Device) leave(ctx context.Context, e *enrollment, why string) {
 // unenroll drops the MDM profile and what it managed.
 func (d *Device) unenroll(why string) {
 	d.mu.Lock()
-	d.st.enrollment, d.st.pending, d.st.awaiting, d.st.pollAgain = nil, nil, false, false
+	d.st.enrollment, d.st.tokens, d.st.pending = nil, tokens{}, nil
+	d.st.awaiting, d.st.pollAgain = false, false
 	kept := d.st.profiles[:0:0]
 	for _, p := range d.st.profiles {
 		if !p.Managed {

@@ -42,6 +42,7 @@ type deviceState struct {
 	ownTransport *http.Transport // behind http, if it is not the host's
 	record       activationRecord
 	enrollment   *enrollment
+	tokens       tokens
 	awaiting     bool
 	restarted    bool // restarted while awaiting: AccountConfiguration is over
 	profiles     []Profile
@@ -167,10 +168,7 @@ func (d *Device) MDMIdentity() *Identity {
 func (d *Device) PushToken() (token []byte, magic string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.st.enrollment == nil {
-		return nil, ""
-	}
-	return slices.Clone(d.st.enrollment.token), d.st.enrollment.magic
+	return slices.Clone(d.st.tokens.push), d.st.tokens.magic
 }
 
 // Push wakes the device as an APNs push does: it connects and asks for commands. Pushes coalesce, and one that comes

@@ -74,7 +74,7 @@ func parseForms(page []byte) []form {
 		in := input{name: t.attrs["name"], kind: strings.ToLower(t.attrs["type"]), value: t.attrs["value"]}
 		switch t.name {
 		case "/form":
-			cur = nil
+			cur, area, selected = nil, nil, nil
 		case "input":
 			if !disabled {
 				cur.addInput(in, t.attrs)

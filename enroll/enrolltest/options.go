@@ -99,8 +99,8 @@ func WithHTTPClient(c *http.Client) Option {
 	}
 }
 
-// WithClock sets what time the device believes it is, in events and certificates. The default is the system's.
-// Waiting (polls, scripted delays) uses real timers, which testing/synctest can fake.
+// WithClock sets what time the device believes it is, in events and its built-in certificate. The default is the
+// system's, which CMS signing times always are. Waiting (polls, scripted delays) uses real timers, which testing/synctest can fake.
 func WithClock(now func() time.Time) Option {
 	return func(s *settings) error {
 		if now == nil {

@@ -176,8 +176,14 @@ func (d *Device) packageDone(ctx context.Context, p Package) {
 	kept := p
 	kept.Content = nil
 	d.mu.Lock()
-	d.st.packages = append(d.st.packages, kept)
+	wiped := errors.Is(d.st.gone, ErrErased)
+	if !wiped {
+		d.st.packages = append(d.st.packages, kept)
+	}
 	d.mu.Unlock()
+	if wiped {
+		return
+	}
 	if p.Err != nil {
 		d.emit(Event{Kind: EventPackageFailed, Detail: p.URL, Err: p.Err})
 		return

@@ -107,7 +107,10 @@ func parseProfile(data []byte) (*Profile, error) {
 	p.Identifier, p.UUID, p.DisplayName = top.PayloadIdentifier, top.PayloadUUID, top.PayloadDisplayName
 	p.Organization, p.Description, p.Scope = top.PayloadOrganization, top.PayloadDescription, top.PayloadScope
 	p.Version, p.RemovalDisallowed = top.PayloadVersion, top.PayloadRemovalDisallowed
-	return p, p.addPayloads(top.PayloadContent)
+	if err := p.addPayloads(top.PayloadContent); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 func (p *Profile) addPayloads(contents []map[string]any) error {

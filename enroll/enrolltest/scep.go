@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/smallstep/scep"
 	"github.com/smallstep/scep/x509util"
@@ -111,7 +112,7 @@ func (d *Device) obtainIdentity(ctx context.Context, s *scepPayload) (*Identity,
 	if err != nil {
 		return nil, err
 	}
-	req, self, err := s.request(key, authority, d)
+	req, self, err := s.request(key, authority)
 	if err != nil {
 		return nil, fmt.Errorf("%w: request: %w", ErrSCEP, err)
 	}
@@ -183,7 +184,7 @@ func fingerprintMatches(der, want []byte) bool {
 
 // request builds the PKCSReq: a certificate request with the challenge, encrypted to the authority and signed with a
 // certificate the device makes for itself.
-func (s *scepPayload) request(key *rsa.PrivateKey, authority []*x509.Certificate, d *Device) (*scep.PKIMessage, *x509.Certificate, error) {
+func (s *scepPayload) request(key *rsa.PrivateKey, authority []*x509.Certificate) (*scep.PKIMessage, *x509.Certificate, error) {
 	subject, err := s.subject()
 	if err != nil {
 		return nil, nil, err
@@ -206,9 +207,10 @@ func (s *scepPayload) request(key *rsa.PrivateKey, authority []*x509.Certificate
 	if err != nil {
 		return nil, nil, err
 	}
-	now := d.set.now()
+	// Valid at any time a test may pretend it is: CMS signing times are the system's.
+	from, to := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
 	selfDER, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
-		SerialNumber: big.NewInt(1), RawSubject: subject, NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(1, 0, 0),
+		SerialNumber: big.NewInt(1), RawSubject: subject, NotBefore: from, NotAfter: to,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 	}, &x509.Certificate{RawSubject: subject}, key.Public(), key)
 	if err != nil {
