@@ -1,0 +1,201 @@
+// Command applesim serves a simulated Apple Business Manager: the device-assignment ("DEP") API that MDM servers talk
+// to, and an administration API in place of the portal. Point any MDM server at it instead of
+// https://mdmenrollment.apple.com. Everything is in memory and gone when it stops.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/enrollkit/enrollkit/abm/abmtest"
+)
+
+const usage = `usage: applesim [flags]
+
+Serves a simulated Apple Business Manager until interrupted. Everything is in memory.
+
+flags:
+  -listen address   where to listen (default 127.0.0.1:8480); port 0 picks a free one.
+                    There is no password: keep it on loopback unless the network is yours
+  -servers names    MDM server entries to create, separated by commas (default "MDM")
+  -devices n        random devices to add, dealt out to the servers in turn (default 100)
+  -seed n           the same seed gives the same devices and tokens (default 1)
+  -rotate n         give out a new session token every n answers, 0 for never (default 20)
+  -v                print a line for each request to standard error
+  -h                print this help
+
+example:
+  applesim -devices 1000 -servers "Berlin,Cupertino"
+`
+
+// errUsage ends the program with status 2, as is the custom for wrong flags.
+var errUsage = errors.New("see applesim -h")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "applesim:", err)
+		if errors.Is(err, errUsage) {
+			os.Exit(2)
+		}
+		os.Exit(1)
+	}
+}
+
+type config struct {
+	listen  string
+	servers []string
+	devices int
+	seed    uint64
+	rotate  int
+	verbose bool
+}
+
+// parse reads the flags. It returns flag.ErrHelp after -h.
+func parse(args []string) (config, error) {
+	var c config
+	f := flag.NewFlagSet("applesim", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&c.listen, "listen", "127.0.0.1:8480", "")
+	names := f.String("servers", "MDM", "")
+	f.IntVar(&c.devices, "devices", 100, "")
+	f.Uint64Var(&c.seed, "seed", 1, "")
+	f.IntVar(&c.rotate, "rotate", 20, "")
+	f.BoolVar(&c.verbose, "v", false, "")
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return c, err
+		}
+		return c, fmt.Errorf("%w; %w", err, errUsage)
+	}
+	if f.NArg() > 0 {
+		return c, fmt.Errorf("unexpected argument %q; %w", f.Arg(0), errUsage)
+	}
+	if c.devices < 0 {
+		return c, fmt.Errorf("-devices must not be negative; %w", errUsage)
+	}
+	for name := range strings.SplitSeq(*names, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			c.servers = append(c.servers, name)
+		}
+	}
+	if len(c.servers) == 0 {
+		return c, fmt.Errorf("-servers names none; %w", errUsage)
+	}
+	return c, nil
+}
+
+// run serves until ctx ends.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	c, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		_, err = io.WriteString(stdout, usage)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	apple, err := build(c)
+	if err != nil {
+		return err
+	}
+	var listen net.ListenConfig
+	listener, err := listen.Listen(ctx, "tcp", c.listen)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host(listener.Addr())); ip != nil && !ip.IsLoopback() {
+		fmt.Fprintln(stderr, "applesim: warning: everyone who can reach", listener.Addr(), "is its administrator")
+	}
+	handler := http.Handler(routes(apple))
+	if c.verbose {
+		handler = logged(handler, stderr)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	welcome(stdout, "http://"+listener.Addr().String(), c)
+
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return err
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		return fmt.Errorf("shut down: %w", err)
+	}
+	return nil
+}
+
+// build makes the organization the flags describe.
+func build(c config) (*abmtest.Service, error) {
+	apple, err := abmtest.NewService(abmtest.WithSeed(c.seed), abmtest.WithSessionRotation(c.rotate))
+	if err != nil {
+		return nil, fmt.Errorf("%w; %w", err, errUsage)
+	}
+	devices := apple.RandomDevices(c.devices)
+	for i, name := range c.servers {
+		entry, err := apple.AddMDMServer(name)
+		if err != nil {
+			return nil, err
+		}
+		var share []abmtest.Device
+		for j := i; j < len(devices); j += len(c.servers) {
+			share = append(share, devices[j])
+		}
+		if err := apple.AddDevices(entry, share...); err != nil {
+			return nil, err
+		}
+	}
+	return apple, nil
+}
+
+// routes puts the two APIs side by side.
+func routes(apple *abmtest.Service) *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle("/", apple)
+	mux.Handle("/admin/", http.StripPrefix("/admin", apple.AdminHandler()))
+	return mux
+}
+
+func host(a net.Addr) string {
+	h, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return ""
+	}
+	return h
+}
+
+// logged prints method, path and status of each request.
+func logged(next http.Handler, to io.Writer) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(rec, r)
+		fmt.Fprintln(to, r.Method, r.URL.Path, rec.status, w.Header().Get("X-Abmtest-Reason"))
+	})
+}
+
+// recorder remembers the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}

@@ -1,0 +1,30 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+)
+
+// welcome tells what is being served and how to get a token, in commands that can be pasted into a shell.
+func welcome(w io.Writer, base string, c config) {
+	server := url.PathEscape(c.servers[0])
+	fmt.Fprintf(w, `Simulated Apple Business Manager: %d devices, MDM servers: %s
+
+  API for MDM servers   %s/   (instead of https://mdmenrollment.apple.com)
+  administration        %s/admin/   (GET it for help)
+
+To connect an MDM server, give the portal a certificate and download the token:
+
+  openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=mdm -days 365 -keyout mdm.key -out mdm.pem
+  curl -f -T mdm.pem %s/admin/servers/%s/certificate
+  curl -f -X POST -o token.p7m %s/admin/servers/%s/token
+
+Import token.p7m and the key into the MDM server, or look inside:
+
+  openssl cms -decrypt -inform SMIME -in token.p7m -recip mdm.pem -inkey mdm.key
+
+Press Ctrl-C to stop.
+`, c.devices, strings.Join(c.servers, ", "), base, base, base, server, base, server)
+}
