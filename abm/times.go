@@ -13,7 +13,7 @@ func parseTime(s string) (time.Time, bool) {
 			if t.Year() <= 1 { // Go's zero time, as some senders write for "none"
 				return time.Time{}, false
 			}
-			return t.UTC(), true
+			return t.UTC().Truncate(time.Microsecond), true // as precise as stores keep it
 		}
 	}
 	return time.Time{}, false

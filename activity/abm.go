@@ -181,3 +181,11 @@ type AssignmentParked struct {
 
 // Kind implements Event.
 func (AssignmentParked) Kind() string { return "assignment_parked" }
+
+// AssignmentRetried says that someone asked for another attempt now.
+type AssignmentRetried struct {
+	On
+}
+
+// Kind implements Event.
+func (AssignmentRetried) Kind() string { return "assignment_retried" }

@@ -1,0 +1,231 @@
+package abm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/enrollkit/enrollkit/activity"
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// Values of storage.Device.LeftReason.
+const (
+	leftDeleted       = "deleted"        // Apple's feed said so
+	leftNotAccessible = "not_accessible" // Apple does not know the serial in this account any more
+)
+
+// fold returns one record per serial: the one with the latest date, and of equal ones the last. A page may name a device
+// several times.
+func fold(devs []Device) []Device {
+	at := make(map[string]int, len(devs))
+	for i := range devs {
+		j, ok := at[devs[i].SerialNumber]
+		if !ok || !devs[i].OpDate.Before(devs[j].OpDate) {
+			at[devs[i].SerialNumber] = i
+		}
+	}
+	if len(at) == len(devs) {
+		return devs
+	}
+	out := make([]Device, 0, len(at))
+	for i := range devs {
+		if at[devs[i].SerialNumber] == i {
+			out = append(out, devs[i])
+		}
+	}
+	return out
+}
+
+// sighting is a device that is to be written, and why.
+type sighting struct {
+	row      storage.Device
+	returned bool
+	events   []activity.Event
+}
+
+// merge applies Apple's record d to what is stored (old; known says whether there is anything). It returns false if there
+// is nothing to write: the same content, or a record that is older than what is stored.
+func merge(old storage.Device, known bool, d *Device, account string, now time.Time) (sighting, bool) {
+	on := activity.On{Account: account, Serial: d.SerialNumber}
+	switch {
+	case known && !d.OpDate.IsZero() && d.OpDate.Before(old.OpDate):
+		return sighting{}, false
+	case d.OpType == OpDeleted:
+		if !known || !old.Present() {
+			return sighting{}, false
+		}
+		return leave(old, leftDeleted, d.OpDate, now), true
+	}
+	row := d.record(account, now)
+	if !known {
+		return sighting{row: row, events: []activity.Event{added(on, &row, false)}}, true
+	}
+	row.FirstSeenAt = old.FirstSeenAt
+	if row.OpDate.IsZero() {
+		row.OpDate = old.OpDate
+	}
+	switch {
+	case !old.Present():
+		return sighting{row: row, returned: true, events: []activity.Event{added(on, &row, true)}}, true
+	case row.Digest != old.Digest:
+		return sighting{row: row, events: []activity.Event{activity.DeviceChanged{
+			On: on, OpType: string(d.OpType), ProfileUUID: row.ProfileUUID, ProfileStatus: row.ProfileStatus,
+			FromProfileUUID: old.ProfileUUID, FromProfileStatus: old.ProfileStatus, MigrationDeadline: row.MigrationDeadline,
+		}}}, true
+	case row.OpDate.After(old.OpDate): // remembered, so that an older record is known to be old
+		return sighting{row: row}, true
+	}
+	return sighting{}, false
+}
+
+// leave marks a device as not in the account any more. The zero digest makes it differ from every record that may come.
+func leave(old storage.Device, reason string, opDate, now time.Time) sighting {
+	row := old
+	row.LeftAt, row.LeftReason, row.Digest, row.UpdatedAt = now, reason, storage.Digest{}, now
+	if opDate.After(row.OpDate) {
+		row.OpDate = opDate
+	}
+	return sighting{row: row, events: []activity.Event{
+		activity.DeviceLeft{On: activity.On{Account: old.Account, Serial: old.Serial}, Reason: reason},
+	}}
+}
+
+func added(on activity.On, row *storage.Device, returned bool) activity.DeviceAdded {
+	return activity.DeviceAdded{
+		On: on, Model: row.Model, Family: row.Family, ProfileUUID: row.ProfileUUID, ProfileStatus: row.ProfileStatus, Returned: returned,
+	}
+}
+
+// observe stores what Apple shows of devices, what is wanted for those that changed, and cursor if it is not nil, in one
+// transaction. finish, if not nil, adds events once it is known how many devices changed. It returns that number.
+func (s *step) observe(ctx context.Context, devs []Device, cursor *storage.Cursor, finish func(changed int) []activity.Event) (int, error) {
+	devs = fold(devs)
+	for range maxConflicts {
+		sights, err := s.compare(ctx, devs)
+		if err != nil {
+			return 0, err
+		}
+		change, err := s.planned(ctx, sights)
+		if err != nil {
+			return 0, err
+		}
+		if finish != nil {
+			change.Activities = append(change.Activities, s.activities(finish(len(sights)))...)
+		}
+		change.Cursor = cursor
+		if cursor == nil && len(change.Devices) == 0 && len(change.Activities) == 0 {
+			return 0, nil
+		}
+		err = s.commit(ctx, change)
+		if err == nil {
+			if cursor != nil {
+				cursor.Version++
+			}
+			return len(sights), nil
+		}
+		if !errors.Is(err, storage.ErrConflict) {
+			return 0, fmt.Errorf("abm: store devices: %w", err)
+		}
+	}
+	return 0, fmt.Errorf("abm: store devices: %w", storage.ErrConflict)
+}
+
+// compare returns what is to be written. Records of a full list are compared by digest first; an operation counts by its
+// date as well, so the stored record is needed.
+func (s *step) compare(ctx context.Context, devs []Device) ([]sighting, error) {
+	var plain []string
+	for i := range devs {
+		if devs[i].OpDate.IsZero() && devs[i].OpType == "" {
+			plain = append(plain, devs[i].SerialNumber)
+		}
+	}
+	digests := map[string]storage.Digest{}
+	if len(plain) > 0 {
+		var err error
+		if digests, err = s.e.store.DeviceDigests(ctx, s.account, plain); err != nil {
+			return nil, fmt.Errorf("abm: digests: %w", err)
+		}
+	}
+	differ := make([]*Device, 0, len(devs)-len(digests))
+	serials := make([]string, 0, len(devs)-len(digests))
+	for i := range devs {
+		if g, ok := digests[devs[i].SerialNumber]; !ok || g != devs[i].digest {
+			differ = append(differ, &devs[i])
+			serials = append(serials, devs[i].SerialNumber)
+		}
+	}
+	if len(differ) == 0 {
+		return nil, nil
+	}
+	stored, err := s.devices(ctx, serials)
+	if err != nil {
+		return nil, err
+	}
+	now := s.e.s.now()
+	var sights []sighting
+	for _, d := range differ {
+		old, known := stored[d.SerialNumber]
+		if sg, ok := merge(old, known, d, s.account, now); ok {
+			sights = append(sights, sg)
+		}
+	}
+	return sights, nil
+}
+
+func (s *step) devices(ctx context.Context, serials []string) (map[string]storage.Device, error) {
+	rows, err := s.e.store.GetDevices(ctx, s.account, serials)
+	if err != nil {
+		return nil, fmt.Errorf("abm: devices: %w", err)
+	}
+	m := make(map[string]storage.Device, len(rows))
+	for _, r := range rows {
+		m[r.Serial] = r
+	}
+	return m, nil
+}
+
+// planned returns the change that stores sights and what is wanted for them.
+func (s *step) planned(ctx context.Context, sights []sighting) (storage.InventoryChange, error) {
+	var c storage.InventoryChange
+	if len(sights) == 0 {
+		return c, nil
+	}
+	serials := make([]string, len(sights))
+	for i := range sights {
+		serials[i] = sights[i].row.Serial
+	}
+	rows, err := s.e.store.GetAssignments(ctx, s.account, serials)
+	if err != nil {
+		return c, fmt.Errorf("abm: assignments: %w", err)
+	}
+	old := make(map[string]storage.Assignment, len(rows))
+	for _, r := range rows {
+		old[r.Serial] = r
+	}
+	now := s.e.s.now()
+	var evs []activity.Event
+	for i := range sights {
+		sg := &sights[i]
+		c.Devices = append(c.Devices, sg.row)
+		evs = append(evs, sg.events...)
+		want, err := s.desireIfPresent(ctx, &sg.row)
+		if err != nil {
+			return c, err
+		}
+		if a, more, ok := plan(old[sg.row.Serial], &sg.row, want, sg.returned, &s.e.s, now); ok {
+			c.Assignments = append(c.Assignments, a)
+			evs = append(evs, more...)
+		}
+	}
+	c.Activities = s.activities(evs)
+	return c, nil
+}
+
+func (s *step) desireIfPresent(ctx context.Context, d *storage.Device) (desire, error) {
+	if !d.Present() {
+		return desire{}, nil
+	}
+	return s.desire(ctx, *d)
+}

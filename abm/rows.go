@@ -1,0 +1,86 @@
+package abm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/enrollkit/enrollkit/activity"
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// rowChange changes one assignment and says what happened; false leaves the assignment alone.
+type rowChange func(a *storage.Assignment) ([]activity.Event, bool)
+
+// writeRows applies change to assignments and stores them, with sights, in one transaction. Those that others have
+// changed meanwhile are read and changed anew, so change must decide by what it is given. It returns what was
+// written.
+func (e *Engine) writeRows(
+	ctx context.Context, fence storage.Fence, sights []sighting, rows []storage.Assignment, change rowChange,
+) ([]storage.Assignment, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	account := rows[0].Account
+	for range maxConflicts {
+		c := storage.InventoryChange{Account: account, Fence: fence}
+		var evs []activity.Event
+		for i := range sights {
+			c.Devices = append(c.Devices, sights[i].row)
+			evs = append(evs, sights[i].events...)
+		}
+		for _, a := range rows {
+			more, ok := change(&a)
+			if !ok {
+				continue
+			}
+			a.UpdatedAt = e.s.now()
+			c.Assignments = append(c.Assignments, a)
+			evs = append(evs, more...)
+		}
+		if len(c.Devices) == 0 && len(c.Assignments) == 0 {
+			return nil, nil
+		}
+		for _, ev := range evs {
+			c.Activities = append(c.Activities, activity.New(e.s.now(), activity.System, ev))
+		}
+		err := e.store.CommitInventory(ctx, c)
+		if err == nil {
+			for i := range c.Assignments {
+				c.Assignments[i].Version++
+			}
+			return c.Assignments, nil
+		}
+		if !errors.Is(err, storage.ErrConflict) {
+			return nil, fmt.Errorf("abm: store assignments: %w", err)
+		}
+		if rows, err = e.store.GetAssignments(ctx, account, serialsOf(rows)); err != nil {
+			return nil, fmt.Errorf("abm: assignments: %w", err)
+		}
+	}
+	return nil, fmt.Errorf("abm: store assignments: %w", storage.ErrConflict)
+}
+
+func serialsOf(rows []storage.Assignment) []string {
+	out := make([]string, len(rows))
+	for i := range rows {
+		out[i] = rows[i].Serial
+	}
+	return out
+}
+
+// retryRow makes an assignment due. One whose call is under way, and one that needs nothing, is left alone.
+func retryRow(now time.Time) rowChange {
+	return func(a *storage.Assignment) ([]activity.Event, bool) {
+		switch a.State {
+		case storage.AssignmentParked, storage.AssignmentPending, storage.AssignmentAssigned:
+			if a.State == storage.AssignmentParked {
+				a.State = storage.AssignmentPending
+			}
+			a.Failures, a.NextAttemptAt = 0, now
+			return []activity.Event{activity.AssignmentRetried{On: activity.On{Account: a.Account, Serial: a.Serial}}}, true
+		}
+		return nil, false
+	}
+}

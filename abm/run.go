@@ -1,0 +1,220 @@
+package abm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"go.uber.org/zap"
+
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// Waits between attempts of an account that fails.
+const (
+	firstPause = 30 * time.Second
+	maxPause   = time.Hour
+)
+
+// Run works on all accounts in the store until ctx ends, and returns ctx's error. Accounts are independent of each
+// other: one that fails is tried again after growing pauses and delays no other. Accounts that are created or deleted
+// meanwhile are noticed within the poll interval.
+func (e *Engine) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	watched := make(map[string]context.CancelFunc)
+	defer func() {
+		for _, cancel := range watched {
+			cancel()
+		}
+	}()
+	for {
+		names, err := e.accountNames(ctx)
+		if err != nil && ctx.Err() == nil {
+			e.s.log.Error("cannot list accounts; trying again", zap.Error(err))
+		}
+		for name := range names {
+			if watched[name] == nil {
+				ctx, cancel := context.WithCancel(ctx)
+				watched[name] = cancel
+				wg.Go(func() { e.watch(ctx, name) })
+			}
+		}
+		for name, cancel := range watched {
+			if err == nil && !names[name] {
+				cancel()
+				delete(watched, name)
+			}
+		}
+		if err := sleep(ctx, e.s.poll); err != nil {
+			return err
+		}
+	}
+}
+
+func (e *Engine) accountNames(ctx context.Context) (map[string]bool, error) {
+	names := make(map[string]bool)
+	for after := ""; ; {
+		accts, next, err := e.store.ListAccounts(ctx, storage.Page{After: after, Limit: storage.MaxPageSize})
+		if err != nil {
+			return nil, err
+		}
+		for i := range accts {
+			names[accts[i].Name] = true
+		}
+		if next == "" {
+			return names, nil
+		}
+		after = next
+	}
+}
+
+// watch does what is due for an account, whenever it is due.
+func (e *Engine) watch(ctx context.Context, account string) {
+	pause := &hinted{BackOff: e.s.exponential(firstPause, maxPause), longest: 7 * 24 * time.Hour}
+	pause.Reset()
+	wake := e.gate(account).wake
+	for ctx.Err() == nil {
+		next, err := e.work(ctx, account)
+		wait := min(next.Sub(e.s.now()), e.s.poll)
+		switch {
+		case err == nil:
+			pause.Reset()
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, storage.ErrLeaseHeld), errors.Is(err, storage.ErrLeaseLost):
+			// Another engine is at it. Jitter keeps the waiting engines apart.
+			wait = e.s.leaseTTL/4 + rand.N(e.s.leaseTTL/4)
+		default:
+			pause.hint = hint(err)
+			if wait = pause.NextBackOff(); wait == backoff.Stop {
+				wait = maxPause
+			}
+			e.log(account).Warn("account failed; trying again", zap.Duration("in", wait), zap.Error(err))
+		}
+		t := time.NewTimer(max(wait, 0))
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		case <-wake:
+		}
+		t.Stop()
+	}
+}
+
+// work does all that is due for an account. It returns when something will be due next.
+func (e *Engine) work(ctx context.Context, account string) (time.Time, error) {
+	for {
+		due, err := e.due(ctx, account)
+		if err != nil || !due.now {
+			return due.next, err
+		}
+		if err := e.with(ctx, account, func(ctx context.Context, s *step) error { return s.all(ctx) }); err != nil {
+			return time.Time{}, err
+		}
+	}
+}
+
+// agenda says what is due for an account, and when something is due next.
+type agenda struct {
+	sync, sweep, plan, assign, now bool
+	next                           time.Time
+}
+
+// due looks at what is stored. It takes no lease, so that waiting engines do not disturb the one that works.
+func (e *Engine) due(ctx context.Context, account string) (agenda, error) {
+	now := e.s.now()
+	g := agenda{next: now.Add(e.s.poll)}
+	acct, err := e.store.GetAccount(ctx, account)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && len(acct.SealedToken) == 0 {
+		return g, nil
+	}
+	if err != nil {
+		return g, fmt.Errorf("abm: account %s: %w", account, err)
+	}
+	if !acct.TokenExpiresAt.After(now) {
+		return g, e.accounts.noteHealth(ctx, account, acct.SealedToken, ErrTokenExpired)
+	}
+	cur, err := e.store.GetCursor(ctx, account)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return g, fmt.Errorf("abm: account %s: %w", account, err)
+	}
+	at := func(t time.Time) bool {
+		if t.After(now) {
+			g.next = earlier(g.next, t)
+			return false
+		}
+		return true
+	}
+	g.sync = at(late(account, cur.LastSyncAt, e.s.syncEvery))
+	if cur.Version > 0 && !cur.LastSyncAt.IsZero() {
+		g.sweep = at(late(account, cur.LastSweepAt, e.s.sweepEvery))
+		g.plan = cur.Rules != e.resolver.Rules()
+	}
+	first, err := e.store.DueAssignments(ctx, account, now.AddDate(100, 0, 0), 1)
+	if err != nil {
+		return g, fmt.Errorf("abm: account %s: %w", account, err)
+	}
+	g.assign = len(first) > 0 && at(first[0].NextAttemptAt)
+	g.now = g.sync || g.sweep || g.plan || g.assign
+	return g, nil
+}
+
+// late returns when something that was done at last is due again: after the interval and up to a tenth of it. The jitter
+// follows from what is stored, so that all engines agree on it.
+func late(account string, last time.Time, interval time.Duration) time.Time {
+	if last.IsZero() {
+		return time.Time{}
+	}
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%s %d", account, last.UnixMicro())
+	return last.Add(interval + time.Duration(h.Sum64()%1000)*interval/10000)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// all does what is due, in the order in which one thing makes another due. A cursor that Apple keeps refusing does not
+// hold back the assignments.
+func (s *step) all(ctx context.Context) error {
+	due, err := s.e.due(ctx, s.account)
+	if err != nil {
+		return err
+	}
+	var failed error
+	if due.sync {
+		if _, failed = s.sync(ctx); failed != nil && !errors.Is(failed, ErrCursorLoop) {
+			return failed
+		}
+	}
+	if due.sweep && failed == nil {
+		if _, failed = s.sweep(ctx); failed != nil && !errors.Is(failed, ErrCursorLoop) {
+			return failed
+		}
+	}
+	if due.plan {
+		if _, err := s.replan(ctx); err != nil {
+			return err
+		}
+	}
+	for {
+		res, err := s.assign(ctx)
+		if err != nil {
+			return err
+		}
+		if res.Due == 0 {
+			return failed
+		}
+		clear(s.profiles) // another process may have learnt or lost a profile
+		clear(s.prints)
+	}
+}

@@ -1,0 +1,190 @@
+package abm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"go.uber.org/zap"
+
+	"github.com/enrollkit/enrollkit/activity"
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// SyncResult says what a sync or a sweep did.
+type SyncResult struct {
+	// Full says that the full list was read.
+	Full bool
+	// Pages and Devices count what was received, Changed the devices that were written, Left those of them that were
+	// found to have left, Unreadable the entries that are no device records.
+	Pages, Devices, Changed, Left, Unreadable int
+}
+
+// pageOrReset is what the reader of pages hands over.
+type pageOrReset struct {
+	page *DevicePage
+	// read is the list the page is from, after the one that continues.
+	read, after storage.CursorPhase
+	last        bool   // Apple has no more to tell
+	reset       string // Apple refused the cursor with this code; the full list is read next
+	err         error
+}
+
+// sync brings the inventory up to what Apple tells: the full list if it was not read to its end yet, then changes. Each
+// page is stored with its cursor in one transaction, so that whatever happens nothing is skipped. One page is read
+// while the one before is stored; there are never more than two.
+func (s *step) sync(ctx context.Context) (SyncResult, error) {
+	cur, err := s.cursor(ctx)
+	if err != nil {
+		return SyncResult{}, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	pages := make(chan pageOrReset)
+	go func() {
+		defer close(pages)
+		s.read(ctx, cur.Value, cur.Phase, pages)
+	}()
+	defer func() { // the reader ends before the step does
+		cancel()
+		for range pages {
+		}
+	}()
+	var res SyncResult
+	first := cur.Version == 0
+	for p := range pages {
+		if p.err != nil {
+			return res, p.err
+		}
+		if err := s.store(ctx, &cur, p, &res, first); err != nil {
+			return res, err
+		}
+	}
+	return res, ctx.Err()
+}
+
+// cursor returns the stored cursor, or the beginning. Devices are planned with today's rules as they come in, so a new
+// cursor starts with those.
+func (s *step) cursor(ctx context.Context) (storage.Cursor, error) {
+	cur, err := s.e.store.GetCursor(ctx, s.account)
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.Cursor{Account: s.account, Phase: storage.PhaseFetch, Rules: s.e.resolver.Rules()}, nil
+	}
+	if err != nil {
+		return storage.Cursor{}, fmt.Errorf("abm: cursor: %w", err)
+	}
+	if cur.Value == "" {
+		cur.Phase = storage.PhaseFetch
+	}
+	return cur, nil
+}
+
+// read sends pages from a cursor on until Apple has no more to tell, or an error. A cursor that Apple refuses is dropped
+// once; a second time, and a cursor that comes again, ends with ErrCursorLoop, and the engine waits longer each time.
+func (s *step) read(ctx context.Context, cursor string, phase storage.CursorPhase, out chan<- pageOrReset) {
+	send := func(p pageOrReset) bool {
+		select {
+		case out <- p:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	seen := map[string]bool{cursor: true}
+	reset := false
+	for {
+		page, err := s.page(ctx, cursor, phase)
+		switch {
+		case errors.Is(err, ErrCursorExhausted) && phase == storage.PhaseFetch && cursor != "":
+			phase = storage.PhaseSync
+			continue
+		case errors.Is(err, ErrCursorExpired), errors.Is(err, ErrCursorInvalid):
+			if reset || cursor == "" {
+				send(pageOrReset{err: fmt.Errorf("%w: %w", ErrCursorLoop, err)})
+				return
+			}
+			if !send(pageOrReset{reset: codeOf(err)}) {
+				return
+			}
+			reset, cursor, phase, seen = true, "", storage.PhaseFetch, map[string]bool{"": true}
+			continue
+		case errors.Is(err, ErrCursorExhausted): // nothing to tell
+			page = &DevicePage{Cursor: cursor}
+		case err != nil:
+			send(pageOrReset{err: err})
+			return
+		}
+		p := pageOrReset{page: page, read: phase, after: phase}
+		if !page.MoreToFollow {
+			p.after, p.last = storage.PhaseSync, phase == storage.PhaseSync
+		}
+		if !send(p) || p.last {
+			return
+		}
+		if page.MoreToFollow && seen[page.Cursor] {
+			send(pageOrReset{err: fmt.Errorf("%w: more to follow from the same cursor", ErrCursorLoop)})
+			return
+		}
+		cursor, phase = page.Cursor, p.after
+		seen[cursor] = true
+	}
+}
+
+func (s *step) page(ctx context.Context, cursor string, phase storage.CursorPhase) (*DevicePage, error) {
+	if phase == storage.PhaseSync {
+		return s.apple().SyncDevices(ctx, cursor, s.limit(http.MethodPost, "/devices/sync"))
+	}
+	return s.apple().FetchDevices(ctx, cursor, s.limit(http.MethodPost, "/server/devices"))
+}
+
+// store stores one page, or that the cursor was refused. first says that the account was never read before.
+func (s *step) store(ctx context.Context, cur *storage.Cursor, p pageOrReset, res *SyncResult, first bool) error {
+	now := s.e.s.now()
+	cur.UpdatedAt = now
+	if p.reset != "" {
+		s.log.Warn("cursor refused; reading the full list", zap.String("code", p.reset))
+		cur.Value, cur.Phase = "", storage.PhaseFetch
+		cur.LastSweepAt = zeroTime // a full list does not tell who has left: let a sweep look soon
+		reset := func(int) []activity.Event {
+			return []activity.Event{activity.CursorReset{On: activity.On{Account: s.account}, Code: p.reset}}
+		}
+		_, err := s.observe(ctx, nil, cur, reset)
+		return err
+	}
+	res.Pages++
+	res.Devices += len(p.page.Devices)
+	res.Unreadable += p.page.Unreadable
+	res.Full = res.Full || p.read == storage.PhaseFetch
+	if p.page.Unreadable > 0 {
+		s.log.Warn("page has entries that are no device records; they are skipped", zap.Int("count", p.page.Unreadable))
+	}
+	cur.Value, cur.Phase = p.page.Cursor, p.after
+	if first && p.read == storage.PhaseFetch && p.after == storage.PhaseSync {
+		cur.LastSweepAt = now
+	}
+	var finish func(int) []activity.Event
+	if p.last {
+		cur.LastSyncAt = now
+		finish = func(changed int) []activity.Event { return s.finished(*res, changed) }
+	}
+	n, err := s.observe(ctx, p.page.Devices, cur, finish)
+	res.Changed += n
+	return err
+}
+
+// finished returns the event for a sync or sweep that changed something, n devices of it in the last write.
+func (s *step) finished(res SyncResult, n int) []activity.Event {
+	if res.Changed+n == 0 {
+		return nil
+	}
+	return []activity.Event{activity.SyncFinished{
+		On: activity.On{Account: s.account}, Full: res.Full, Devices: res.Devices, Changed: res.Changed + n,
+	}}
+}
+
+func codeOf(err error) string {
+	if e, ok := errors.AsType[*APIError](err); ok {
+		return e.Code
+	}
+	return ""
+}
