@@ -130,11 +130,53 @@ func (SetupAgentArrived) Kind() string { return "setup_agent_arrived" }
 // SetupAdminAction says that a person has intervened in a run.
 type SetupAdminAction struct {
 	On
-	RunID  string `json:"run_id"`
-	Action string `json:"action"`
-	Item   string `json:"item,omitempty"`
-	Reason string `json:"reason,omitempty"`
+	RunID  string   `json:"run_id"`
+	Action string   `json:"action"`
+	Item   string   `json:"item,omitempty"`
+	Items  []string `json:"items,omitempty"`
+	Reason string   `json:"reason,omitempty"`
 }
 
 // Kind implements Event.
 func (SetupAdminAction) Kind() string { return "setup_admin_action" }
+
+// SetupWaiting says that a device waits for a person. It is repeated while it does.
+type SetupWaiting struct {
+	On
+	RunID string `json:"run_id"`
+	State string `json:"state"`          // held or ready_manual
+	Item  string `json:"item,omitempty"` // the item that holds it
+}
+
+// Kind implements Event.
+func (SetupWaiting) Kind() string { return "setup_waiting" }
+
+// SetupDeviceSilent says that a device with work to fetch has not been heard of for long.
+type SetupDeviceSilent struct {
+	On
+	RunID   string  `json:"run_id"`
+	Seconds float64 `json:"seconds"`
+}
+
+// Kind implements Event.
+func (SetupDeviceSilent) Kind() string { return "setup_device_silent" }
+
+// SetupReleaseUnanswered says that a device answered none of the releases it was sent.
+type SetupReleaseUnanswered struct {
+	On
+	RunID string `json:"run_id"`
+	Sends int    `json:"sends"`
+}
+
+// Kind implements Event.
+func (SetupReleaseUnanswered) Kind() string { return "setup_release_unanswered" }
+
+// SetupPlanFailed says that a device's plan could not be had. It is asked for again.
+type SetupPlanFailed struct {
+	On
+	RunID string `json:"run_id"`
+	Error string `json:"error"`
+}
+
+// Kind implements Event.
+func (SetupPlanFailed) Kind() string { return "setup_plan_failed" }

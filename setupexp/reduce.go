@@ -1,0 +1,228 @@
+package setupexp
+
+import (
+	"slices"
+	"time"
+
+	"github.com/enrollkit/enrollkit/activity"
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// maxSeen is how many event ids a run remembers.
+const maxSeen = 256
+
+// Reduce returns what a run becomes through an event, and what has to be done about it. It is pure: the same state and
+// event give the same result, s is not changed, and the time is ev.At. The event must be of the run's generation;
+// [Tracker.Observe] sees to that.
+func Reduce(s State, ev Event) (State, []Effect) {
+	if ev.ID != "" && slices.Contains(s.Seen, ev.ID) {
+		return s, nil
+	}
+	next := s.clone()
+	st := &step{s: &next, actor: activity.System, now: storage.Time(ev.At)}
+	if st.now.Before(s.Now) { // the clocks of replicas differ
+		st.now = s.Now
+	}
+	next.Now = st.now
+	if !st.apply(ev) {
+		return s, st.out
+	}
+	st.timers()
+	st.settle()
+	if ev.ID != "" {
+		next.Seen = append(next.Seen, ev.ID)
+		next.Seen = next.Seen[max(0, len(next.Seen)-maxSeen):]
+	}
+	return next, st.out
+}
+
+// step is one call of Reduce.
+type step struct {
+	s     *State
+	now   time.Time
+	actor string
+	out   []Effect
+}
+
+// apply takes the event itself. It reports false if the event changes nothing.
+func (st *step) apply(ev Event) bool {
+	if !st.s.State.Live() {
+		a, ok := ev.Body.(AwaitingSeen)
+		if !ok {
+			if _, isTick := ev.Body.(Tick); !isTick {
+				st.ignored(ev.Body, "the run is over")
+			}
+			return false
+		}
+		st.contact()
+		return st.awaitingWhenOver(a)
+	}
+	switch b := ev.Body.(type) {
+	case Tick:
+	case AwaitingSeen:
+		st.contact()
+		st.awaiting(b)
+	case Authenticated:
+		st.supersede(reasonAuthenticated)
+	case CheckedOut:
+		st.supersede(reasonCheckedOut)
+	case WipeIssued:
+		st.supersede(reasonWiped)
+	case PlanResolved:
+		return st.planned(b.Plan)
+	case PlanChanged:
+		st.planChanged(b)
+	case CommandResult:
+		st.contact()
+		st.commandResult(b)
+	case queryAnswered:
+		st.contact()
+		st.queryAnswered(b)
+	case Evidence:
+		st.contact()
+		return st.evidence(b)
+	case AgentHello:
+		st.contact()
+		st.agentHello(b)
+	case AgentProgress:
+		st.contact()
+		return st.agentProgress(b)
+	case AgentResult:
+		st.contact()
+		return st.agentResult(b)
+	case DeviceContact:
+		if st.now.Sub(st.s.Contact.LastAt) < contactEvery && st.s.Contact.Pushes == 0 {
+			return false // nothing new, and not worth a write
+		}
+		st.contact()
+	case dispatchFailed:
+		st.dispatchFailed(b)
+	case Admin:
+		return st.admin(b)
+	default:
+		st.ignored(ev.Body, "unknown kind of event")
+		return false
+	}
+	return true
+}
+
+// contactEvery is how fine the time of the last contact is kept.
+const contactEvery = 10 * time.Second
+
+func (st *step) contact() { st.s.Contact = Contact{LastAt: st.now} }
+
+func (st *step) ignored(b EventBody, reason string) {
+	kind := "none"
+	if b != nil {
+		kind = b.EventKind()
+	}
+	st.notify(activity.SetupEventIgnored{On: st.on(), RunID: st.s.Subject.RunID, Event: kind, Reason: reason})
+}
+
+// settle brings everything to rest after an event: items whose turn has come, the release, the end.
+func (st *step) settle() {
+	// Each round moves an item or the run forward, so that the number of rounds is bounded; the limit is a safeguard.
+	for range 4*len(st.s.Items) + 8 {
+		if !st.unblock() && !st.evaluate() && !st.schedule() {
+			break
+		}
+	}
+	st.queries()
+	st.progress()
+}
+
+// end finishes the run for good.
+func (st *step) end(state RunState, reason Reason) {
+	st.s.State, st.s.EndReason, st.s.EndedAt = state, reason, st.now
+	st.s.Hold = nil
+	st.notify(activity.SetupClosed{On: st.on(), RunID: st.s.Subject.RunID, State: string(state), Reason: string(reason)})
+}
+
+// supersede ends a run whose device began anew or is gone, and cancels what is under way.
+func (st *step) supersede(reason Reason) {
+	st.cancelAll(ReasonSuperseded)
+	st.end(StateSuperseded, reason)
+}
+
+// planned takes the plan.
+func (st *step) planned(p Plan) bool {
+	if st.s.Plan != nil {
+		return false // an earlier answer counts
+	}
+	st.s.Plan = &p
+	st.s.PlannedAt = st.now
+	st.s.Items = make([]Work, len(p.Items))
+	for i := range p.Items {
+		st.s.Items[i] = Work{State: ItemBlocked}
+	}
+	if st.s.State == StatePlanning {
+		st.startRunning()
+	} else {
+		st.plannedLate()
+	}
+	st.notify(activity.SetupPlanned{
+		On: st.on(), RunID: st.s.Subject.RunID, Items: len(p.Items), Revision: p.Revision, Deadline: st.s.Deadline,
+	})
+	return true
+}
+
+func (st *step) startRunning() {
+	st.s.State = StateRunning
+	st.s.Deadline = st.now.Add(st.s.Plan.deadline(st.s.Subject))
+	if !st.s.Subject.Held {
+		for i := range st.s.Items {
+			if st.s.Plan.Items[i].AwaitOnly {
+				st.fail(i, ReasonAwaitLost, "the device does not wait in Setup Assistant")
+			}
+		}
+	}
+	st.expectAgent()
+}
+
+// plannedLate takes a plan that comes after the device was released for want of one: its work goes on in the background.
+func (st *step) plannedLate() {
+	for i := range st.s.Items {
+		if st.s.Plan.Items[i].AwaitOnly {
+			st.fail(i, ReasonAwaitLost, "the plan came too late")
+		} else {
+			st.deferItem(i)
+		}
+	}
+	if st.s.State == StateReleased {
+		st.finish(st.closeReason())
+	}
+	st.expectAgent()
+}
+
+// expectAgent starts the wait for the agent, unless the plan installs it first.
+func (st *step) expectAgent() {
+	if !slices.ContainsFunc(st.s.Plan.Items, func(it Item) bool { return it.Agent }) {
+		st.waitForAgent(st.s.Limits.AgentArrival)
+	}
+}
+
+func (st *step) planChanged(b PlanChanged) {
+	for _, id := range b.Removed {
+		if i := st.s.index(id); i >= 0 && !st.s.Items[i].State.Ended() {
+			st.cancel(i, ReasonConfigRemoved)
+		}
+	}
+}
+
+// deadline is the plan's deadline for a device.
+func (p *Plan) deadline(sub Subject) time.Duration {
+	switch {
+	case p.Deadline > 0:
+		return p.Deadline
+	case isMac(sub.Product):
+		return 45 * time.Minute
+	}
+	return 20 * time.Minute
+}
+
+func (p *Plan) hold() time.Duration {
+	if p.Hold > 0 {
+		return p.Hold
+	}
+	return defaultHold
+}
