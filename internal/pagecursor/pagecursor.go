@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"strings"
 )
 
 // version is the first byte of every cursor; it changes with the format.
@@ -25,6 +26,9 @@ func Encode(list string, filter []string, key string) string {
 // Decode returns the key a cursor continues after. It reports false if the cursor was not made by Encode for this list
 // and this filter.
 func Decode(cursor, list string, filter []string) (key string, ok bool) {
+	if strings.ContainsAny(cursor, "\r\n") { // the decoder, though strict, skips line breaks
+		return "", false
+	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
 	if err != nil || len(b) < 1+sumSize || b[0] != version {
 		return "", false

@@ -26,6 +26,7 @@ func TestDecodeRefusesOtherListsAndFilters(t *testing.T) {
 		"other filter":  func() (string, bool) { return pagecursor.Decode(cursor, "devices", []string{"acm", "e"}) },
 		"fewer filters": func() (string, bool) { return pagecursor.Decode(cursor, "devices", []string{"ac"}) },
 		"damaged":       func() (string, bool) { return pagecursor.Decode(cursor+"AA", "devices", []string{"ac", "me"}) },
+		"line break":    func() (string, bool) { return pagecursor.Decode(cursor+"\n", "devices", []string{"ac", "me"}) },
 		"empty":         func() (string, bool) { return pagecursor.Decode("", "devices", []string{"ac", "me"}) },
 	} {
 		_, ok := try()
@@ -35,6 +36,7 @@ func TestDecodeRefusesOtherListsAndFilters(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(pagecursor.Encode("l", []string{"f"}, "key"))
+	f.Add("AcQun6jSJtt5\r\na2V5") // the first seed with a line break inside
 	f.Add("")
 	f.Add("AQAAAAAAAAAA")
 	f.Fuzz(func(t *testing.T, cursor string) {
