@@ -82,6 +82,11 @@ func (c *client) send(method, path, body string, header http.Header) answer {
 	c.t.Helper()
 	r := httptest.NewRequestWithContext(c.t.Context(), method, "http://apple.test"+c.base+path, strings.NewReader(body))
 	r.Header = header
+	return c.do(r)
+}
+
+func (c *client) do(r *http.Request) answer {
+	c.t.Helper()
 	w := httptest.NewRecorder()
 	c.handler.ServeHTTP(w, r)
 	data, err := io.ReadAll(w.Result().Body)

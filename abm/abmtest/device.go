@@ -67,8 +67,8 @@ type device struct {
 	locked      bool
 	lostMessage string
 
-	deferred []operation // waiting for the end of a throttle
-	skipped  bool        // a sync did not see the device because of a throttle
+	deferred []operation         // waiting for the end of a throttle
+	skipped  map[*MDMServer]bool // whose sync passed over the device because of a throttle
 }
 
 // state is the changeable part of a device. It is never changed once stored: operations in the log point to it.

@@ -85,7 +85,7 @@ func (s *Service) syncDevices(c *call) (any, error) {
 	cur.bound = len(m.log)
 	visible := func(op *operation) bool {
 		if s.throttled(op.device.hw.SerialNumber) {
-			op.device.skipped = true
+			op.device.skip(m)
 			return false
 		}
 		return true

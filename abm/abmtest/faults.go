@@ -3,6 +3,7 @@ package abmtest
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -55,32 +56,42 @@ func (s *Service) throttled(serial string) bool {
 	return s.forced[serial].result == resultThrottled
 }
 
-// endThrottles drops the forced results whose time is over. The caller holds the lock.
+// endThrottles drops the forced results whose time is over, in the order of the serial numbers, so that a seed gives
+// the same logs. The caller holds the lock.
 func (s *Service) endThrottles(now time.Time) {
+	var over []string
 	for serial, f := range s.forced {
 		if !now.Before(f.until) {
-			s.endThrottle(serial, now)
+			over = append(over, serial)
 		}
+	}
+	slices.Sort(over)
+	for _, serial := range over {
+		s.endThrottle(serial, now)
 	}
 }
 
-// endThrottle drops a forced result and lets the logs catch up with what happened to the device. Operations
-// kept back are dated now, so that a log stays in chronological order.
+// endThrottle drops a forced result and lets the logs catch up with what happened to the device: operations kept
+// back are logged, and where a sync has passed over the device its newest operation comes again. All are dated now,
+// so that a log stays in chronological order.
 func (s *Service) endThrottle(serial string, now time.Time) {
 	delete(s.forced, serial)
 	d, ok := s.devices[serial]
 	if !ok {
 		return
 	}
-	caughtUp := d.owner == nil
 	for _, op := range d.deferred {
 		m := op.server
 		op.date = now.Unix()
 		m.append(op)
-		caughtUp = caughtUp || m == d.owner
+		delete(d.skipped, m)
 	}
-	if d.skipped && !caughtUp {
-		d.owner.append(operation{device: d, state: d.cur, kind: opModified, date: now.Unix()})
+	for _, m := range s.servers { // not over the map, whose order changes
+		if d.skipped[m] {
+			op := m.log[d.newest(m)]
+			op.date, op.next = now.Unix(), 0
+			m.append(op)
+		}
 	}
-	d.deferred, d.skipped = nil, false
+	d.deferred, d.skipped = nil, nil
 }

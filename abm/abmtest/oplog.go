@@ -48,6 +48,24 @@ func (m *MDMServer) append(op operation) {
 	d.last = append(d.last, logPosition{m, index})
 }
 
+// newest returns the index of the device's newest operation in the log of m, which must have one.
+func (d *device) newest(m *MDMServer) int32 {
+	for _, p := range d.last {
+		if p.server == m {
+			return p.index
+		}
+	}
+	return -1
+}
+
+// skip notes that a sync of m passed over the device.
+func (d *device) skip(m *MDMServer) {
+	if d.skipped == nil {
+		d.skipped = make(map[*MDMServer]bool)
+	}
+	d.skipped[m] = true
+}
+
 // current tells whether op is the newest operation of its device before bound, so that a walk over all positions
 // below bound meets each device once, and whether the device is still assigned to m.
 func (m *MDMServer) current(op *operation, bound int) bool {

@@ -99,7 +99,9 @@ func (s *Service) insert(m *MDMServer, hw Device, now time.Time) *device {
 		s.devices[hw.SerialNumber] = d
 		s.serials = append(s.serials, hw.SerialNumber)
 	}
-	*d = device{hw: &hw, cur: &state{profileStatus: statusEmpty}, last: d.last, deferred: d.deferred}
+	*d = device{
+		hw: &hw, cur: &state{profileStatus: statusEmpty}, last: d.last, deferred: d.deferred, skipped: d.skipped,
+	}
 	if m != nil {
 		s.attach(m, d, now, time.Time{})
 	}
