@@ -14,7 +14,6 @@ func (s *Store) CreateAccount(ctx context.Context, a storage.Account, acts ...st
 		if found {
 			return storage.ErrExists
 		}
-		a.Version = 0
 		return nil
 	}))
 }
