@@ -1,0 +1,293 @@
+package enroll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/enrollkit/enrollkit/activity"
+	"github.com/enrollkit/enrollkit/setupexp"
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// lastSeenStep is how exact Enrollment.LastSeenAt is: a device that polls does not cause a write each time.
+const lastSeenStep = time.Minute
+
+// Observer hears what enrolled devices do; *setupexp.Tracker is one. It may hear an event again, with the same id.
+type Observer interface {
+	Observe(ctx context.Context, ev setupexp.Event) error
+}
+
+// CheckInStore is what [CheckIns] keeps and reads.
+type CheckInStore interface {
+	storage.DeviceStore
+	storage.SessionStore
+	storage.EnrollmentStore
+}
+
+type checkInSettings struct {
+	observer Observer
+	strict   bool
+	now      func() time.Time
+	log      *zap.Logger
+}
+
+// CheckInOption changes how [NewCheckIns] works.
+type CheckInOption func(*checkInSettings) error
+
+// WithObserver has o told of everything that may move the setup of a device. The default is nobody.
+func WithObserver(o Observer) CheckInOption {
+	return func(s *checkInSettings) error {
+		if o == nil {
+			return errors.New("WithObserver: nil")
+		}
+		s.observer = o
+		return nil
+	}
+}
+
+// WithSessionRequired refuses devices that begin to enroll without a session of their own, in place of noting it.
+func WithSessionRequired() CheckInOption {
+	return func(s *checkInSettings) error {
+		s.strict = true
+		return nil
+	}
+}
+
+// WithCheckInClock sets the clock. The default is the system's.
+func WithCheckInClock(now func() time.Time) CheckInOption {
+	return func(s *checkInSettings) error {
+		if now == nil {
+			return errors.New("WithCheckInClock: nil")
+		}
+		s.now = now
+		return nil
+	}
+}
+
+// WithCheckInLogger sets the logger. The default logs nothing.
+func WithCheckInLogger(l *zap.Logger) CheckInOption {
+	return func(s *checkInSettings) error {
+		if l == nil {
+			return errors.New("WithCheckInLogger: nil")
+		}
+		s.log = l
+		return nil
+	}
+}
+
+// CheckIns turns what devices send to the MDM server into enrollments, activities and events of the setup experience.
+// It knows no MDM server: an adapter such as package enroll/nano hands it the messages.
+//
+// All methods store what they are told before they return nil. An adapter that gets an error must not answer the
+// device with success, so that the device sends the message again; a message handled twice changes nothing the second
+// time. Messages of user channels change nothing. It is safe for concurrent use, across processes too.
+type CheckIns struct {
+	store CheckInStore
+	keys  *SessionKeys
+	set   checkInSettings
+}
+
+// NewCheckIns returns a handler of check-ins. keys are those of the [Handler] that issued the profiles.
+func NewCheckIns(store CheckInStore, keys *SessionKeys, opts ...CheckInOption) (*CheckIns, error) {
+	if store == nil || keys == nil {
+		return nil, errors.New("enroll: new check-ins: a store and session keys are required")
+	}
+	c := &CheckIns{store: store, keys: keys, set: checkInSettings{now: time.Now, log: zap.NewNop()}}
+	for _, o := range opts {
+		if err := o(&c.set); err != nil {
+			return nil, fmt.Errorf("enroll: new check-ins: %w", err)
+		}
+	}
+	return c, nil
+}
+
+// take stamps a message; it returns false for one that says nothing about the device.
+func (c *CheckIns) take(m *Message) bool {
+	if m.At.IsZero() {
+		m.At = c.set.now()
+	}
+	return !m.UserChannel
+}
+
+// Authenticated handles Authenticate: a device begins to enroll. It raises the generation of the enrollment, binds the
+// session the device came from, and forgets what was known of the generation before.
+//
+// A message that comes again while the device has not sent its TokenUpdate belongs to the same generation.
+func (c *CheckIns) Authenticated(ctx context.Context, m Message) error {
+	if !c.take(&m) {
+		return nil
+	}
+	var session *storage.EnrollmentSession
+	e, err := c.update(ctx, m, func(e *storage.Enrollment) ([]storage.Activity, error) {
+		var err error
+		if session, err = c.bind(ctx, m); err != nil {
+			return nil, err
+		}
+		return c.authenticate(ctx, e, m, session)
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.consume(ctx, session); err != nil {
+		return err
+	}
+	return c.observe(ctx, m, e, setupexp.Authenticated{})
+}
+
+func (c *CheckIns) authenticate(ctx context.Context, e *storage.Enrollment, m Message, s *storage.EnrollmentSession) ([]storage.Activity, error) {
+	again := e.State == storage.EnrollmentEnrolling
+	next := storage.Enrollment{
+		ID: e.ID, Version: e.Version, Generation: e.Generation, AuthenticatedAt: e.AuthenticatedAt,
+		UDID: m.UDID, Serial: m.Serial, Product: m.Product, OSVersion: m.OSVersion,
+		State: storage.EnrollmentEnrolling, LastSeenAt: m.At,
+	}
+	if s != nil {
+		next.SessionID, next.Account, next.User, next.Serial = s.ID, s.Account, s.User, s.Serial
+	}
+	if err := c.place(ctx, &next); err != nil {
+		return nil, err
+	}
+	var acts []storage.Activity
+	if !again {
+		next.Generation, next.AuthenticatedAt = e.Generation+1, m.At
+		acts = append(acts, activity.New(m.At, actor(next.Serial), activity.DeviceAuthenticated{
+			On: onEnrollment(next), SessionID: next.SessionID, Generation: next.Generation, Reenrollment: e.Version > 0,
+		}))
+	}
+	*e = next
+	return acts, nil
+}
+
+// TokenUpdated handles TokenUpdate: the first of a generation makes the device one that can be reached; later ones
+// renew its push token, or say again whether it waits in Setup Assistant.
+func (c *CheckIns) TokenUpdated(ctx context.Context, m Message) error {
+	if !c.take(&m) {
+		return nil
+	}
+	e, err := c.update(ctx, m, func(e *storage.Enrollment) ([]storage.Activity, error) {
+		var acts []storage.Activity
+		unknown := e.Version == 0 || e.State == storage.EnrollmentUnenrolled
+		if unknown { // enrolled before this package was there, or restored from its own backup: no Authenticate came
+			if err := c.adopt(ctx, e, m); err != nil {
+				return nil, err
+			}
+		}
+		first := unknown || e.State == storage.EnrollmentEnrolling
+		if first {
+			e.State, e.EnrolledAt = storage.EnrollmentEnrolled, m.At
+			acts = append(acts, activity.New(m.At, actor(e.Serial), activity.DeviceEnrolled{
+				On: onEnrollment(*e), SessionID: e.SessionID, Generation: e.Generation, Awaiting: string(m.Awaiting),
+			}))
+		}
+		return append(acts, c.sawAwaiting(e, m)...), nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.observe(ctx, m, e, setupexp.AwaitingSeen{Awaiting: m.Awaiting, Source: m.Type})
+}
+
+// adopt begins an enrollment whose Authenticate was not seen.
+func (c *CheckIns) adopt(ctx context.Context, e *storage.Enrollment, m Message) error {
+	s, err := c.sessionOf(ctx, m)
+	if err != nil && !errors.Is(err, ErrNoSession) {
+		return err
+	}
+	next := storage.Enrollment{
+		ID: e.ID, Version: e.Version, Generation: e.Generation + 1,
+		UDID: m.UDID, Serial: e.Serial, Product: e.Product, OSVersion: e.OSVersion, User: e.User, SessionID: e.SessionID,
+		LastSeenAt: m.At,
+	}
+	if err == nil {
+		next.SessionID, next.Account, next.User = s.ID, s.Account, s.User
+		next.Serial, next.Product, next.OSVersion = s.Serial, s.Product, s.OSVersion
+	}
+	*e = next
+	return c.place(ctx, e)
+}
+
+// BootstrapToken handles SetBootstrapToken and GetBootstrapToken, which say whether the device waits.
+func (c *CheckIns) BootstrapToken(ctx context.Context, m Message) error {
+	if !c.take(&m) {
+		return nil
+	}
+	return c.contact(ctx, m, setupexp.AwaitingSeen{Awaiting: m.Awaiting, Source: m.Type}, m.Awaiting != storage.AwaitingUnknown)
+}
+
+// CheckedOut handles CheckOut: the device left management.
+func (c *CheckIns) CheckedOut(ctx context.Context, m Message) error {
+	if !c.take(&m) {
+		return nil
+	}
+	e, err := c.update(ctx, m, func(e *storage.Enrollment) ([]storage.Activity, error) {
+		if e.Version == 0 || e.State == storage.EnrollmentUnenrolled {
+			return nil, errUnchanged
+		}
+		e.State, e.UnenrolledAt, e.LastSeenAt = storage.EnrollmentUnenrolled, m.At, m.At
+		return []storage.Activity{activity.New(m.At, actor(e.Serial), activity.DeviceUnenrolled{
+			On: onEnrollment(*e), Reason: "check_out",
+		})}, nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.observe(ctx, m, e, setupexp.CheckedOut{})
+}
+
+// Idle handles a connection without a result: the device asks for work.
+func (c *CheckIns) Idle(ctx context.Context, m Message) error {
+	if !c.take(&m) {
+		return nil
+	}
+	return c.contact(ctx, m, setupexp.DeviceContact{Kind: "Idle"}, true)
+}
+
+// CommandReported handles the result of a command. An answer to DeviceInformation that says so tells whether the
+// device waits.
+func (c *CheckIns) CommandReported(ctx context.Context, m Message, r Report) error {
+	if !c.take(&m) {
+		return nil
+	}
+	if err := c.contact(ctx, m, r.event(m.Raw), true); err != nil {
+		return err
+	}
+	if m.Awaiting == storage.AwaitingUnknown {
+		return nil
+	}
+	return c.contact(ctx, m, setupexp.AwaitingSeen{Awaiting: m.Awaiting, Source: "DeviceInformation"}, true)
+}
+
+// contact notes that a device was heard of and passes the event on if tell is set.
+func (c *CheckIns) contact(ctx context.Context, m Message, body setupexp.EventBody, tell bool) error {
+	e, err := c.update(ctx, m, func(e *storage.Enrollment) ([]storage.Activity, error) {
+		if e.Version == 0 {
+			return nil, errUnchanged // nothing is known of the device; its next TokenUpdate will tell
+		}
+		recent := m.At.Sub(e.LastSeenAt) < lastSeenStep
+		acts := c.sawAwaiting(e, m)
+		if recent && len(acts) == 0 {
+			return nil, errUnchanged
+		}
+		return acts, nil
+	})
+	if err != nil || !tell || e.Version == 0 {
+		return err
+	}
+	return c.observe(ctx, m, e, body)
+}
+
+// sawAwaiting notes when a device was heard of, and what the message says about waiting in Setup Assistant.
+func (c *CheckIns) sawAwaiting(e *storage.Enrollment, m Message) []storage.Activity {
+	e.LastSeenAt = m.At
+	if m.Awaiting == storage.AwaitingUnknown || m.Awaiting == e.Awaiting {
+		return nil
+	}
+	e.Awaiting, e.AwaitingAt = m.Awaiting, m.At
+	return []storage.Activity{activity.New(m.At, actor(e.Serial), activity.AwaitingChanged{
+		On: onEnrollment(*e), Awaiting: string(m.Awaiting), Source: m.Type,
+	})}
+}
