@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -99,6 +98,7 @@ func TestPackageIsAcknowledgedThenInstalled(t *testing.T) {
 			got = p
 		}),
 		enrolltest.WithObserver(func(e enrolltest.Event) {
+			s.note(e)
 			if e.RequestType == "InstallEnterpriseApplication" || e.Kind == enrolltest.EventPackage {
 				note(string(e.Kind))
 			}
@@ -114,23 +114,10 @@ func TestPackageIsAcknowledgedThenInstalled(t *testing.T) {
 	}, got)
 
 	s.enqueue(d.UDID(), "list", command("InstalledApplicationList"))
-	runUntil(t, d, func() bool { return len(s.results("list")) > 0 })
+	s.runUntil(d, "list", 1)
 	list, _ := s.results("list")[0]["InstalledApplicationList"].([]any)
 	require.Len(t, list, 1)
 	assert.Equal(t, "org.example.agent", list[0].(map[string]any)["Identifier"])
-}
-
-// runUntil pushes to the device and runs it until done.
-func runUntil(t *testing.T, d *enrolltest.Device, done func() bool) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(timeout(t))
-	defer cancel()
-	ended := make(chan error, 1)
-	go func() { ended <- d.Run(ctx) }()
-	d.Push()
-	assert.Eventually(t, done, 10*time.Second, time.Millisecond)
-	cancel()
-	require.ErrorIs(t, <-ended, context.Canceled)
 }
 
 func TestPackageFailuresAreNotReported(t *testing.T) {
@@ -197,7 +184,7 @@ func TestAccountConfiguration(t *testing.T) {
 	late.plan = []map[string]any{command("AccountConfiguration", "PrimaryAccountUserName", "jane")}
 	m := late.device(enrolltest.Mac, byURL)
 	require.NoError(t, m.Boot(timeout(t)))
-	runUntil(t, m, func() bool { return len(m.Answers()) == 1 })
+	late.runUntil(m, "plan-1", 1)
 	assert.Equal(t, 101, m.Answers()[0].ErrorChain[0].Code)
 	assert.Equal(t, "MDMDeviceEnrollment", m.Answers()[0].ErrorChain[0].Domain)
 }
@@ -254,6 +241,7 @@ func TestScript(t *testing.T) {
 	}
 	var d *enrolltest.Device
 	d = s.device(enrolltest.Mac, byURLAwait, enrolltest.WithObserver(func(e enrolltest.Event) {
+		s.note(e)
 		if e.RequestType == "InstallProfile" && e.Status == enrolltest.StatusAcknowledged {
 			s.enqueue(d.UDID(), "release", command("DeviceConfigured"))
 		}
@@ -280,7 +268,7 @@ func TestScript(t *testing.T) {
 	// After NotNow a device past Setup Assistant asks again by itself; one push is enough.
 	require.NoError(t, d.Script(enrolltest.NotNow("SecurityInfo", 1)))
 	s.enqueue(d.UDID(), "later", command("SecurityInfo"))
-	runUntil(t, d, func() bool { return len(s.results("later")) == 2 })
+	s.runUntil(d, "later", 2)
 	d.ClearScript()
 }
 

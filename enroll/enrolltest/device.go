@@ -15,12 +15,12 @@ import (
 // Device is a simulated Apple device. One call at a time drives it (Boot, Run, CheckOut, RefreshToken, Reboot, Erase;
 // others get [ErrBusy]); Push, Script and everything that only looks are safe at any time.
 type Device struct {
-	kind     Kind
-	ca       *DeviceCA
-	source   ActivationSource
-	set      settings
-	hw       hardware
-	identity *Identity // built in; survives Erase
+	kind    Kind
+	ca      *DeviceCA
+	source  ActivationSource
+	set     settings
+	hw      hardware
+	factory func() (*Identity, error) // issues it when it is first needed; it survives Erase
 
 	driven atomic.Bool
 	wake   chan struct{}
@@ -89,15 +89,19 @@ func New(kind Kind, ca *DeviceCA, source ActivationSource, opts ...Option) (*Dev
 		hw.name = set.name
 	}
 	d.hw, d.st = hw, deviceState{state: StateOff, info: info}
-	end := set.now().AddDate(1, 0, -1)
-	if set.expired {
-		end = set.now().AddDate(0, 0, -1)
-	}
-	if d.identity, err = ca.Issue(newUUID(d.rng), end); err != nil {
-		return nil, err
-	}
+	id := newUUID(d.rng)
+	d.factory = sync.OnceValues(func() (*Identity, error) { // a device that never boots costs no signature
+		end := set.now().AddDate(1, 0, -1)
+		if set.expired {
+			end = set.now().AddDate(0, 0, -1)
+		}
+		return ca.Issue(id, end)
+	})
 	return d, nil
 }
+
+// FactoryIdentity returns the identity the device has from the factory, which signs its MachineInfo.
+func (d *Device) FactoryIdentity() (*Identity, error) { return d.factory() }
 
 func seedOf(serial string) uint64 {
 	h := fnv.New64a()

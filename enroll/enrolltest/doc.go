@@ -29,7 +29,8 @@
 // # Not simulated
 //
 // TLS client certificates (an MDM payload without SignMessage means requests without any proof of identity),
-// identities by ACME or PKCS #12, SCEP polling, encrypted profiles, the user channel of macOS and Shared iPad,
+// identities by ACME or PKCS #12, SCEP polling, encrypted profiles, in-house apps of InstallApplication, the user channel
+// of macOS (with the phase that follows DeviceConfigured there) and Shared iPad,
 // declarations (the command is acknowledged and nothing is fetched), Platform SSO, account-driven enrollment, watches
 // and Apple TVs, scripts in pages, signatures of packages, panes of Setup Assistant and the keys that skip them.
 // Keys are random even with a seed; SCEP envelopes are encrypted as the SCEP module does it.

@@ -109,12 +109,12 @@ func TestReplacedEnrollmentProfile(t *testing.T) {
 	renewal := s.enrollmentProfile()
 	s.mdm = nil
 	s.enqueue(d.UDID(), "wider", command("InstallProfile", "Payload", s.enrollmentProfile()))
-	runUntil(t, d, func() bool { return len(s.results("wider")) == 1 })
+	s.runUntil(d, "wider", 1)
 	assert.Equal(t, "Error", s.results("wider")[0]["Status"], "rights may not grow")
 	assert.Equal(t, old, d.MDMIdentity().Certificate)
 
 	s.enqueue(d.UDID(), "renew", command("InstallProfile", "Payload", renewal))
-	runUntil(t, d, func() bool { return len(s.results("renew")) == 1 })
+	s.runUntil(d, "renew", 1)
 	assert.Equal(t, "Acknowledged", s.results("renew")[0]["Status"])
 	assert.NotEqual(t, old.SerialNumber, d.MDMIdentity().Certificate.SerialNumber)
 	assert.Equal(t, token, first(d.PushToken()))

@@ -61,7 +61,11 @@ func parseErrorDocument(a *answer) (doc errorDocument, ok bool) {
 
 // machineInfo signs what the device says of itself.
 func (d *Device) machineInfo() ([]byte, error) {
-	return d.identity.SignMachineInfo(d.Info(), d.set.chain)
+	id, err := d.factory()
+	if err != nil {
+		return nil, err
+	}
+	return id.SignMachineInfo(d.Info(), d.set.chain)
 }
 
 // fetchProfile obtains the enrollment profile: through the web view if the record has one, else by POST to url.

@@ -79,6 +79,7 @@ type server struct {
 	messages []message
 	sessions map[string]bool // web sessions that brought a MachineInfo
 	paths    []string
+	taken    map[string]int // answers to a command that their device knows to have arrived
 }
 
 // queueKeeper can keep NanoMDM from clearing the queue at Authenticate: its in-memory store answers 500 to the result
@@ -99,7 +100,7 @@ func newServer(t *testing.T) *server {
 	t.Helper()
 	ca, err := enrolltest.NewDeviceCA()
 	require.NoError(t, err)
-	s := &server{t: t, ca: ca, store: inmem.New(), posts: true, sessions: map[string]bool{}}
+	s := &server{t: t, ca: ca, store: inmem.New(), posts: true, sessions: map[string]bool{}, taken: map[string]int{}}
 	s.makeSCEP()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /enroll", s.enroll)
@@ -145,10 +146,37 @@ func (s *server) device(kind enrolltest.Kind, record string, opts ...enrolltest.
 	s.t.Helper()
 	opts = append([]enrolltest.Option{
 		enrolltest.WithHTTPClient(s.srv.Client()), enrolltest.WithPollInterval(2 * time.Millisecond),
+		enrolltest.WithObserver(s.note),
 	}, opts...)
 	d, err := enrolltest.New(kind, s.ca, s.source(record), opts...)
 	require.NoError(s.t, err)
 	return d
+}
+
+// note is the observer of devices that have no other.
+func (s *server) note(e enrolltest.Event) {
+	if e.Kind == enrolltest.EventAnswer {
+		s.mu.Lock()
+		s.taken[e.CommandUUID]++
+		s.mu.Unlock()
+	}
+}
+
+// runUntil pushes to the device and runs it until it has delivered n answers to the command.
+func (s *server) runUntil(d *enrolltest.Device, uuid string, n int) {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(timeout(s.t))
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	d.Push()
+	require.Eventually(s.t, func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.taken[uuid] >= n
+	}, 10*time.Second, time.Millisecond)
+	cancel()
+	require.ErrorIs(s.t, <-ended, context.Canceled)
 }
 
 // accept verifies a signed MachineInfo as Apple describes: the signer's chain must reach the device CA.
@@ -247,7 +275,7 @@ func (s *server) makeSCEP() {
 	require.NoError(s.t, err)
 	tmpl := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Test SCEP CA"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
+		NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<32, 0),
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
@@ -298,7 +326,7 @@ func (s *server) pkiOperation(w http.ResponseWriter, r *http.Request) {
 	assert.NoError(s.t, err)
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: serial, RawSubject: msg.CSR.RawSubject, DNSNames: msg.CSR.DNSNames, EmailAddresses: msg.CSR.EmailAddresses,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0), KeyUsage: x509.KeyUsageDigitalSignature,
+		NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<32, 0), KeyUsage: x509.KeyUsageDigitalSignature,
 	}, s.scepCert, msg.CSR.PublicKey, s.scepKey)
 	assert.NoError(s.t, err)
 	cert, err := x509.ParseCertificate(der)
