@@ -48,7 +48,7 @@ func (e *KeyError) Error() string {
 	return s + e.Reason + "; " + e.Fix
 }
 
-// KeyErrors are all the constraints a profile breaks, in the order of the profile's fields. Get at them with
+// KeyErrors are all the constraints a profile breaks, in the order of its fields, text that is not UTF-8 last. Get at them with
 // errors.As, for a [*KeyError] (the first) or for KeyErrors.
 type KeyErrors []*KeyError
 
