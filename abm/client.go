@@ -23,9 +23,9 @@ const maxBody = 64 << 20
 // Calls that only read are repeated on network errors and on HTTP 429 and 5xx. Calls that change something are
 // repeated only on 429, which says that nothing was done: whoever calls them must look before asking again.
 //
-// It is built on the pieces of nanodep that carry Apple's protocol (token, signature, header names). It does not go
-// through nanodep's godep.Client.Do, which drops the headers of an answer (Retry-After is lost), keeps only the first
-// KiB of an error, drops the path of a base URL, and decodes pages with encoding/json, a third as fast as needed.
+// It takes header names, base URL and the token file reader from nanodep. It does not go through nanodep's
+// godep.Client.Do, which drops the headers of an answer (Retry-After is lost), keeps only the first KiB of an error,
+// drops the path of a base URL, and decodes pages with encoding/json, a third as fast as needed.
 type Client struct {
 	s    settings
 	base *url.URL
@@ -58,7 +58,7 @@ func newClient(token Token, s settings, base string) (*Client, error) {
 	return &Client{
 		s: s, base: u,
 		http: &http.Client{
-			Transport: &sessions{next: next, url: u.JoinPath("session"), tokens: token.oauth(), now: s.now},
+			Transport: &sessions{next: next, url: u.JoinPath("session"), token: token, now: s.now},
 			// The service does not redirect. Following one would carry the session to another host.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"github.com/micromdm/nanodep/client"
 )
 
 // Token is a server token: the OAuth 1.0a credentials Apple's portal issues for one MDM server, for one year.
@@ -81,12 +79,4 @@ func (t Token) encode() ([]byte, error) {
 		return nil, errors.New("abm: token: cannot be encoded")
 	}
 	return b, nil
-}
-
-func (t Token) oauth() client.OAuth1Tokens {
-	return client.OAuth1Tokens{
-		ConsumerKey: t.ConsumerKey, ConsumerSecret: t.ConsumerSecret.Reveal(),
-		AccessToken: t.AccessToken.Reveal(), AccessSecret: t.AccessSecret.Reveal(),
-		AccessTokenExpiry: t.ExpiresAt,
-	}
 }

@@ -3,6 +3,7 @@ package abm
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,13 +36,13 @@ const opSession = "Session"
 // sessions is an http.RoundTripper that signs in to Apple's service and keeps the session. It has one session for one
 // server token, as Apple may not tolerate several, and signs in once however many requests wait for it.
 //
-// It takes nanodep's OAuth 1.0a signature and leaves nanodep's own transport: that one signs in once per waiting
-// request, leaks the connection of an expired session, and keeps the session of a token that was replaced.
+// nanodep's own transport signs in once per waiting request, leaks the connection of an expired session, and keeps the
+// session of a token that was replaced.
 type sessions struct {
-	next   http.RoundTripper
-	url    *url.URL // of the session endpoint
-	tokens client.OAuth1Tokens
-	now    func() time.Time
+	next  http.RoundTripper
+	url   *url.URL // of the session endpoint
+	token Token
+	now   func() time.Time
 
 	mu      sync.Mutex
 	current string
@@ -176,9 +177,7 @@ func (s *sessions) signIn(req *http.Request) (string, error) {
 		r.Header.Set(h, req.Header.Get(h))
 	}
 	r.Header.Set(headerContentType, mediaType) // Apple's old simulator insists on it
-	if err := client.SetAuthorizationHeader(&s.tokens, r); err != nil {
-		return "", fmt.Errorf("sign: %w", err)
-	}
+	s.authorize(r, rand.Text())
 	resp, err := s.next.RoundTrip(r)
 	if err != nil {
 		return "", err
