@@ -30,8 +30,9 @@ func (s *Store) ListActivities(ctx context.Context, f storage.ActivityFilter, p 
 		return nil, "", fail("list", "activities", err)
 	}
 	defer s.mu.Unlock()
-	filter := []string{f.Account, f.Serial, f.EnrollmentID, f.Kind, strconv.FormatBool(f.Newest)}
-	i, step := 0, 1
+	filter := []string{f.Account, f.Serial, f.EnrollmentID, f.Kind, strconv.FormatBool(f.Newest), strconv.FormatInt(f.AfterSeq, 10)}
+	first := int(max(f.AfterSeq, 0)) // the index of the first activity after AfterSeq
+	i, step := first, 1
 	if f.Newest {
 		i, step = len(s.activities)-1, -1
 	}
@@ -43,7 +44,7 @@ func (s *Store) ListActivities(ctx context.Context, f storage.ActivityFilter, p 
 		}
 		i = seq - 1 + step
 	}
-	for ; i >= 0 && i < len(s.activities); i += step {
+	for ; i >= first && i < len(s.activities); i += step {
 		a := &s.activities[i]
 		if !matches(&f, a) {
 			continue

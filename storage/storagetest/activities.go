@@ -106,12 +106,12 @@ func listingActivities(t *testing.T, open Open) {
 		}
 		all := collect(t, 0, listActivities(ctx, s))
 		for _, f := range []storage.ActivityFilter{
-			{}, {Account: "acme"}, {Serial: "S"}, {EnrollmentID: "e"}, {Kind: "K"}, {Account: "acme", Serial: "s"},
+			{}, {AfterSeq: all[9].Seq}, {AfterSeq: all[31].Seq}, {Account: "acme", AfterSeq: all[9].Seq}, {Account: "acme"}, {Serial: "S"}, {EnrollmentID: "e"}, {Kind: "K"}, {Account: "acme", Serial: "s"},
 			{Account: "Acme", Serial: "S", EnrollmentID: "E", Kind: "K"}, {Account: "ACME"}, {Serial: "\xff"},
 		} {
 			var want []storage.Activity
 			for _, a := range all {
-				if (f.Account == "" || a.Account == f.Account) && (f.Serial == "" || a.Serial == f.Serial) &&
+				if a.Seq > f.AfterSeq && (f.Account == "" || a.Account == f.Account) && (f.Serial == "" || a.Serial == f.Serial) &&
 					(f.EnrollmentID == "" || a.EnrollmentID == f.EnrollmentID) && (f.Kind == "" || a.Kind == f.Kind) {
 					want = append(want, a)
 				}
