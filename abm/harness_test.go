@@ -106,19 +106,27 @@ func newWorldAt(t testing.TB, clock *testClock, n int, opts ...abmtest.Option) *
 	return w
 }
 
-// account creates an account and imports a token minted by server.
+// account creates an account with a token of server, without the detour over a token file and its RSA key.
 func (w *world) account(t testing.TB, accts *Accounts, name string, server *abmtest.MDMServer) {
 	t.Helper()
 	ctx := t.Context()
 	_, err := accts.Create(ctx, name, "")
 	require.NoError(t, err)
-	kp, err := accts.CreateKeyPair(ctx, name)
+	token := tokenOf(server)
+	c, err := newClient(token, accts.s, accts.s.baseURL)
 	require.NoError(t, err)
-	require.NoError(t, server.UploadCertificate(kp.Certificate))
-	file, err := server.MintToken()
+	detail, err := c.AccountDetail(ctx)
 	require.NoError(t, err)
-	_, err = accts.ImportToken(ctx, name, file, ImportOptions{})
+	_, err = accts.storeToken(ctx, name, importedToken{token: token, keyID: "none", detail: detail}, ImportOptions{})
 	require.NoError(t, err)
+}
+
+func tokenOf(server *abmtest.MDMServer) Token {
+	c := server.Credentials()
+	return Token{
+		ConsumerKey: c.ConsumerKey, ConsumerSecret: Secret(c.ConsumerSecret),
+		AccessToken: Secret(c.AccessToken), AccessSecret: Secret(c.AccessSecret), ExpiresAt: c.AccessTokenExpiry,
+	}
 }
 
 // engine returns an engine on the world's store that gives every device the default profile.
