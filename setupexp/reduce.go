@@ -27,8 +27,15 @@ func Reduce(s State, ev Event) (State, []Effect) {
 	if !st.apply(ev) {
 		return s, st.out
 	}
-	st.timers()
-	st.settle()
+	// What one timer brings about may set another that is due already.
+	for range 8 {
+		st.timers()
+		st.settle()
+		st.silence()
+		if wake := next.nextWake(); wake.IsZero() || wake.After(st.now) {
+			break
+		}
+	}
 	if ev.ID != "" {
 		next.Seen = append(next.Seen, ev.ID)
 		next.Seen = next.Seen[max(0, len(next.Seen)-maxSeen):]

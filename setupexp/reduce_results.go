@@ -127,7 +127,7 @@ func (st *step) present(i int, p Presence) {
 		st.move(i, ItemSkipped, ReasonPresent, "")
 	case w.State == ItemGating:
 		w.Gated = true
-		st.dispatch(i)
+		st.move(i, ItemReady, "", "")
 	case it.Proof == ProofAgent:
 		// only the agent proves itself
 	case p == Installed && (w.State.working() || w.State == ItemBackoff || late(w)):

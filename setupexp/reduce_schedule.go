@@ -13,10 +13,17 @@ func (st *step) unblock() bool {
 	changed := false
 	for i := range st.s.Items {
 		w := &st.s.Items[i]
-		if w.State != ItemBlocked {
+		if w.State != ItemBlocked && w.State != ItemReady {
 			continue
 		}
 		wait, failed, deferred := st.dependencies(i)
+		if w.State == ItemReady {
+			if wait { // a retry began what it comes after again
+				w.State = ItemBlocked
+				changed = true
+			}
+			continue
+		}
 		switch {
 		case failed:
 			st.move(i, ItemSkipped, ReasonDependencyFailed, "")

@@ -56,7 +56,6 @@ func (st *step) timers() {
 		}
 		st.notify(activity.SetupWaiting{On: st.on(), RunID: s.Subject.RunID, State: string(s.State), Item: item})
 	}
-	st.silence()
 }
 
 // itemTimer is when something happens to an item by time alone; zero when nothing does.
@@ -84,7 +83,7 @@ func (st *step) itemTimers(i int) {
 	switch w.State {
 	case ItemGating: // it could not be found out: install it
 		w.Gated = true
-		st.dispatch(i)
+		st.move(i, ItemReady, "", "")
 	case ItemDispatched, ItemAccepted:
 		st.attemptFailed(i, ReasonTimedOut, false, "")
 	case ItemVerifying:
@@ -182,29 +181,21 @@ func (s *State) listening() bool {
 	return false
 }
 
-// silentSince is when the device was last heard of or given work.
-func (s *State) silentSince() time.Time {
-	if s.Contact.LastAt.After(s.OpenedAt) {
-		return s.Contact.LastAt
-	}
-	return s.OpenedAt
-}
-
 // silence pushes a device that has work and is not heard of, in growing distance, and says so once.
 func (st *step) silence() {
-	s := st.s
+	s, c := st.s, &st.s.Contact
 	if !s.listening() {
-		s.Contact.PushAt, s.Contact.Pushes = time.Time{}, 0
+		c.PushAt, c.Pushes, c.Alerted = time.Time{}, 0, false
 		return
 	}
-	c := &s.Contact
-	if c.PushAt.IsZero() {
+	if c.PushAt.IsZero() { // it was just heard of, or just got work
+		c.QuietSince = st.now
 		c.PushAt = st.now.Add(s.Limits.Silence)
 	}
-	if !c.Alerted && st.due(s.silentSince().Add(s.Limits.SilenceAlert)) {
+	if !c.Alerted && st.due(c.QuietSince.Add(s.Limits.SilenceAlert)) {
 		c.Alerted = true
 		st.notify(activity.SetupDeviceSilent{
-			On: st.on(), RunID: s.Subject.RunID, Seconds: st.now.Sub(s.silentSince()).Seconds(),
+			On: st.on(), RunID: s.Subject.RunID, Seconds: st.now.Sub(c.QuietSince).Seconds(),
 		})
 	}
 	if st.due(c.PushAt) {
@@ -262,7 +253,7 @@ func (s *State) nextWake() time.Time {
 	if s.listening() {
 		at(s.Contact.PushAt)
 		if !s.Contact.Alerted {
-			at(s.silentSince().Add(s.Limits.SilenceAlert))
+			at(s.Contact.QuietSince.Add(s.Limits.SilenceAlert))
 		}
 	}
 	return next

@@ -218,10 +218,11 @@ type Agent struct {
 
 // Contact is when the device was heard of and what is done about its silence.
 type Contact struct {
-	LastAt  time.Time `json:"last_at,omitzero"`
-	PushAt  time.Time `json:"push_at,omitzero"`
-	Pushes  int       `json:"pushes,omitempty"`
-	Alerted bool      `json:"alerted,omitempty"`
+	LastAt     time.Time `json:"last_at,omitzero"`
+	QuietSince time.Time `json:"quiet_since,omitzero"` // while it has work: when it was last heard of, or got it
+	PushAt     time.Time `json:"push_at,omitzero"`
+	Pushes     int       `json:"pushes,omitempty"`
+	Alerted    bool      `json:"alerted,omitempty"`
 }
 
 // Query is a look at the device.
