@@ -27,7 +27,8 @@ func lifecycle(t *testing.T, w *world, e *Engine, change func()) error {
 	sweep := func() error { _, err := e.SweepOnce(ctx, acme); return err }
 	sync := func() error { _, err := e.SyncOnce(ctx, acme); return err }
 	wait := func() error { w.clock.Add(11 * time.Minute); return nil }
-	for _, step := range []func() error{sync, assign, func() error { change(); return nil }, sync, assign, wait, assign, sweep, assign, wait, assign} {
+	// An engine that takes over assigns first, before Apple's feed tells it what its predecessor has done.
+	for _, step := range []func() error{assign, sync, assign, func() error { change(); return nil }, sync, assign, wait, assign, sweep, assign, wait, assign} {
 		if err := step(); err != nil {
 			return err
 		}
