@@ -16,11 +16,6 @@ import (
 // lastSeenStep is how exact Enrollment.LastSeenAt is: a device that polls does not cause a write each time.
 const lastSeenStep = time.Minute
 
-// Observer hears what enrolled devices do; *setupexp.Tracker is one. It may hear an event again, with the same id.
-type Observer interface {
-	Observe(ctx context.Context, ev setupexp.Event) error
-}
-
 // CheckInStore is what [CheckIns] keeps and reads.
 type CheckInStore interface {
 	storage.DeviceStore
@@ -29,7 +24,7 @@ type CheckInStore interface {
 }
 
 type checkInSettings struct {
-	observer Observer
+	observer setupexp.Observer
 	strict   bool
 	now      func() time.Time
 	log      *zap.Logger
@@ -38,8 +33,9 @@ type checkInSettings struct {
 // CheckInOption changes how [NewCheckIns] works.
 type CheckInOption func(*checkInSettings) error
 
-// WithObserver has o told of everything that may move the setup of a device. The default is nobody.
-func WithObserver(o Observer) CheckInOption {
+// WithObserver has o, usually a *setupexp.Tracker, told of everything that may move the setup of a device. It may hear
+// an event again, with the same id. The default is nobody.
+func WithObserver(o setupexp.Observer) CheckInOption {
 	return func(s *checkInSettings) error {
 		if o == nil {
 			return errors.New("WithObserver: nil")

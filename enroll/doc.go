@@ -18,7 +18,7 @@
 //	mux.Handle("/mdm/sso/", h)
 //
 // [CheckIns] then follows the device through Authenticate, TokenUpdate and the results of commands: it keeps its
-// [storage.Enrollment], binds the session, and tells an [Observer], usually the tracker of package setupexp.
+// [storage.Enrollment], binds the session, and tells a [setupexp.Observer], usually the tracker.
 // Package enroll/nano connects it to a NanoMDM server.
 //
 // # What a device gets
