@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/micromdm/nanomdm/push"
+	"github.com/micromdm/nanomdm/storage/inmem"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/enrollkit/enrollkit/abm"
+	"github.com/enrollkit/enrollkit/activity"
+	"github.com/enrollkit/enrollkit/depprofile"
+	"github.com/enrollkit/enrollkit/enroll"
+	"github.com/enrollkit/enrollkit/enroll/nano"
+	"github.com/enrollkit/enrollkit/examples/internal/idp"
+	"github.com/enrollkit/enrollkit/examples/internal/scepca"
+	"github.com/enrollkit/enrollkit/setupexp"
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// server is an MDM server with everything enrollkit has for it.
+type server struct {
+	handler http.Handler // what devices and their agents reach
+	engine  *abm.Engine
+	tracker *setupexp.Tracker
+	board   *board
+	feeds   []*activity.Forwarder
+}
+
+// serverConfig is what differs between this demonstration and a server of yours.
+type serverConfig struct {
+	url      string // where devices reach the server, https
+	store    storage.Store
+	sealer   storage.Sealer
+	tls      *localTLS
+	deviceCA *x509.Certificate // in place of Apple's
+	pusher   push.Pusher       // in place of Apple's push service
+	users    []idp.User
+	log      *zap.Logger
+}
+
+func newServer(c serverConfig) (*server, error) {
+	s := &server{board: newBoard()}
+	mux := http.NewServeMux()
+	s.handler = mux
+
+	// 1. Apple's inventory, and the profile every device is assigned.
+	profile := depprofile.Default(c.url + "/mdm/sso")
+	profile.AnchorCerts = depprofile.EncodeCertificates(c.tls.ca)
+	resolver, err := abm.ForAll(profile)
+	if err != nil {
+		return nil, err
+	}
+	if s.engine, err = abm.New(c.store, c.sealer, resolver,
+		abm.WithLogger(c.log), abm.WithVerifyAfter(time.Second)); err != nil {
+		return nil, err
+	}
+
+	// 2. The setup experience, which reaches devices through NanoMDM's queue.
+	mdmStore := nano.Serialize(inmem.New())
+	commander, err := nano.NewCommander(mdmStore, c.pusher)
+	if err != nil {
+		return nil, err
+	}
+	plans := &planner{agentURL: c.url + "/agent"}
+	if plans.software, err = newSoftware(c.url + "/software"); err != nil {
+		return nil, err
+	}
+	if plans.adminHash, err = setupexp.HashPassword(rand.Reader, randomText()); err != nil {
+		return nil, err
+	}
+	if s.tracker, err = setupexp.New(c.store, plans, commander,
+		setupexp.WithAgentKey(randomKey(32)), setupexp.WithSealer(c.sealer), setupexp.WithLogger(c.log)); err != nil {
+		return nil, err
+	}
+	plans.agentToken = s.tracker.AgentToken
+	mux.Handle("/agent/", http.StripPrefix("/agent", s.tracker.AgentHandler()))
+	mux.Handle("GET /software/{name}", plans.software)
+
+	// 3. Enrollment, with a sign-in, a minimum OS and identities by SCEP; check-ins by NanoMDM.
+	ca, err := scepca.New(time.Now)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.mountEnrollment(mux, c, ca); err != nil {
+		return nil, err
+	}
+	keys, err := enroll.NewSessionKeys(randomKey(32))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.mountHandler(mux, c, ca, keys); err != nil {
+		return nil, err
+	}
+	checkIns, err := enroll.NewCheckIns(c.store, keys, enroll.WithObserver(s.tracker), enroll.WithCheckInLogger(c.log))
+	if err != nil {
+		return nil, err
+	}
+	if err := mountMDM(mux, mdmStore, checkIns, ca.PEM(), c.pusher, randomText()); err != nil {
+		return nil, err
+	}
+
+	// 4. The activities, to the log and to the board.
+	for _, sink := range []activity.Sink{activity.NewZapSink(c.log), s.board} {
+		f, err := activity.NewForwarder(c.store, sink, activity.WithInterval(50*time.Millisecond))
+		if err != nil {
+			return nil, err
+		}
+		s.feeds = append(s.feeds, f)
+	}
+	return s, nil
+}
+
+// mountEnrollment mounts the servers an enrollment leans on: the identity provider and the certificate authority.
+func (s *server) mountEnrollment(mux *http.ServeMux, c serverConfig, ca *scepca.CA) error {
+	provider, err := idp.New(c.url+"/idp", oidcClient(c.url), c.users, time.Now)
+	if err != nil {
+		return err
+	}
+	mux.Handle("/idp/", provider)
+	scep, err := ca.Handler()
+	if err != nil {
+		return err
+	}
+	mux.Handle("/scep", scep)
+	return nil
+}
+
+func oidcClient(url string) idp.Client {
+	return idp.Client{ID: "enrollkit", Secret: "quickstart", RedirectURL: url + "/mdm/sso/callback"}
+}
+
+// mountHandler mounts what a device meets before it is enrolled.
+func (s *server) mountHandler(mux *http.ServeMux, c serverConfig, ca *scepca.CA, keys *enroll.SessionKeys) error {
+	client := oidcClient(c.url)
+	signIn, err := enroll.NewOIDC(c.url+"/idp", client.ID, client.Secret,
+		enroll.WithProviderName("Quickstart"), enroll.WithOIDCHTTPClient(c.tls.client()))
+	if err != nil {
+		return err
+	}
+	fingerprint := sha256.Sum256(ca.Certificate().Raw)
+	identity, err := enroll.NewSCEP(
+		enroll.SCEPSettings{URL: c.url + "/scep", CAFingerprint: fingerprint[:]}, challenges{ca})
+	if err != nil {
+		return err
+	}
+	gate, err := enroll.NewOSGate(enroll.FailClosed, enroll.MinimumByFamily(map[string]enroll.OSMinimum{
+		"Mac": {Version: "26.0"}, "iPhone": {Version: "26.0"}, "iPad": {Version: "26.0"},
+	}))
+	if err != nil {
+		return err
+	}
+	h, err := enroll.New(c.url+"/mdm/sso", c.store, keys, enroll.ProfileSettings{
+		Identifier: "com.example.quickstart.mdm", DisplayName: "Quickstart MDM", Organization: "Example Inc.",
+		Topic: "com.apple.mgmt.External.quickstart", ServerURL: c.url + "/mdm",
+		Payloads: []enroll.Payload{enroll.RootCertificate("Quickstart CA", c.tls.ca)},
+		Signer:   &enroll.Signer{Certificate: c.tls.signerCert, Key: c.tls.signerKey, Chain: []*x509.Certificate{c.tls.ca}},
+	}, identity,
+		enroll.WithDeviceCAs(c.deviceCA), enroll.WithSignIn(signIn, c.sealer), enroll.WithOSGate(gate),
+		enroll.WithBranding(enroll.Branding{Organization: "Example Inc.", Support: "help@example.com"}),
+		enroll.WithLogger(c.log))
+	if err != nil {
+		return err
+	}
+	mux.Handle("/mdm/sso", h)
+	mux.Handle("/mdm/sso/", h)
+	return nil
+}
+
+// challenges hands out the authority's challenges.
+type challenges struct{ ca *scepca.CA }
+
+// IssueChallenge implements enroll.ChallengeIssuer.
+func (c challenges) IssueChallenge(ctx context.Context, _ enroll.Candidate) (string, error) {
+	return c.ca.Challenge(ctx)
+}
+
+// run works until ctx ends.
+func (s *server) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return named("engine", s.engine.Run(ctx)) })
+	g.Go(func() error { return named("tracker", s.tracker.Run(ctx)) })
+	for _, f := range s.feeds {
+		g.Go(func() error { return named("activities", f.Run(ctx)) })
+	}
+	return g.Wait()
+}
+
+func named(what string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// show has the devices assigned, boots some of them, and prints what happens.
+func (d *demo) show(ctx context.Context, s *server, f *fleet, store storage.Store) error {
+	if d.once {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.timeout)
+		defer cancel()
+	}
+	began := time.Now()
+	assigned := func(snap snapshot) bool { return snap.Counts[stageAssigned] >= d.devices }
+	if err := follow(ctx, d.out, s.board, assigned); err != nil {
+		return d.conclude(s, f, fmt.Errorf("assigning %d devices: %w", d.devices, err))
+	}
+	booted := make(chan struct{})
+	go func() {
+		defer close(booted)
+		f.boot(ctx, d.pace)
+	}()
+	over := func(snap snapshot) bool {
+		select {
+		case <-booted: // what is not released now has failed
+			return true
+		default:
+			return snap.Counts[stageReleased] >= d.boot
+		}
+	}
+	err := follow(ctx, d.out, s.board, over)
+	if err == nil {
+		select {
+		case <-booted:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err := d.conclude(s, f, err); err != nil {
+		return err
+	}
+	if err := timeline(ctx, d.out, store, s.example()); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(d.out, "\n%d devices assigned, %d released, in %.1f s.\n", d.devices, d.boot, time.Since(began).Seconds())
+	if d.once {
+		return nil
+	}
+	_, _ = fmt.Fprintln(d.out, "The servers stay up until you interrupt the program.")
+	err = f.Run(ctx)
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// conclude prints the summary, and is an error unless every device was released.
+func (d *demo) conclude(s *server, f *fleet, cause error) error {
+	snap, _ := s.board.Snapshot()
+	failures := f.failures()
+	if err := summary(d.out, snap, failures); err != nil {
+		return err
+	}
+	if released := snap.Counts[stageReleased]; released < d.boot || len(failures) > 0 {
+		if cause == nil {
+			cause = fmt.Errorf("%d of %d released, %d with problems", released, d.boot, len(failures))
+		}
+		return fmt.Errorf("%w: %w", errUnreleased, cause)
+	}
+	return cause
+}
+
+// example returns the serial of a Mac if one was booted: it has the longest story.
+func (s *server) example() string {
+	snap, _ := s.board.Snapshot()
+	serial := ""
+	for _, r := range snap.Rows {
+		if serial == "" || r.Family == "Mac" {
+			serial = r.Serial
+		}
+		if r.Family == "Mac" {
+			break
+		}
+	}
+	return serial
+}
