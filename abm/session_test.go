@@ -1,0 +1,249 @@
+package abm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// fakeApple is a small server with a scripted session endpoint, under a base path.
+type fakeApple struct {
+	logins  atomic.Int32
+	session atomic.Value // the one that is accepted
+	refuse  int          // status for requests with another
+	handle  http.HandlerFunc
+}
+
+func (f *fakeApple) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path == "/proxy/acme/session":
+		n := f.logins.Add(1)
+		s := fmt.Sprintf("session-%d", n)
+		f.session.Store(s)
+		_, _ = fmt.Fprintf(w, `{"auth_session_token":%q}`, s)
+	case r.Header.Get("X-ADM-Auth-Session") != f.session.Load():
+		w.WriteHeader(f.refuse)
+		_, _ = io.WriteString(w, map[int]string{401: "UNAUTHORIZED", 403: `"FORBIDDEN"`}[f.refuse])
+	default:
+		f.handle(w, r)
+	}
+}
+
+func newFakeApple(t *testing.T, refuse int, h http.HandlerFunc, opts ...Option) (*fakeApple, *Client) {
+	t.Helper()
+	f := &fakeApple{refuse: refuse, handle: h}
+	srv := httptest.NewServer(f)
+	t.Cleanup(srv.Close)
+	tr := &http.Transport{}
+	t.Cleanup(tr.CloseIdleConnections)
+	opts = append([]Option{WithBaseURL(srv.URL + "/proxy/acme"), WithTransport(tr), WithTries(3, time.Millisecond, 2*time.Millisecond)}, opts...)
+	c, err := NewClient(testToken(), opts...)
+	require.NoError(t, err)
+	return f, c
+}
+
+func testToken() Token {
+	return Token{ConsumerKey: "CK_1", ConsumerSecret: "CS_1", AccessToken: "AT_1", AccessSecret: "AS_1", ExpiresAt: time.Now().Add(time.Hour)}
+}
+
+func emptyPage(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"cursor":"c","devices":[]}`) }
+
+func TestOneSignInForManyRequests(t *testing.T) {
+	t.Parallel()
+	for _, refuse := range []int{401, 403} {
+		f, c := newFakeApple(t, refuse, emptyPage)
+		all := func() {
+			var wg sync.WaitGroup
+			for range 50 {
+				wg.Go(func() {
+					_, err := c.SyncDevices(t.Context(), "c", 0)
+					assert.NoError(t, err)
+				})
+			}
+			wg.Wait()
+		}
+		all()
+		assert.EqualValues(t, 1, f.logins.Load())
+		f.session.Store("expired at Apple")
+		all()
+		assert.EqualValues(t, 2, f.logins.Load())
+	}
+}
+
+func TestSessionOfAnswerIsUsed(t *testing.T) {
+	t.Parallel()
+	var f *fakeApple
+	f, c := newFakeApple(t, 401, func(w http.ResponseWriter, r *http.Request) {
+		f.session.Store("rotated")
+		w.Header().Set("X-ADM-Auth-Session", "rotated")
+		w.WriteHeader(400) // any answer may carry one
+		_, _ = io.WriteString(w, "EXPIRED_CURSOR")
+	})
+	for range 3 {
+		_, err := c.SyncDevices(t.Context(), "c", 0)
+		require.ErrorIs(t, err, ErrCursorExpired)
+	}
+	assert.EqualValues(t, 1, f.logins.Load())
+}
+
+func TestRefusedTwiceIsAnError(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]error{401: ErrUnauthorized, 403: ErrForbidden} {
+		var calls atomic.Int32
+		var body atomic.Value
+		f, c := newFakeApple(t, status, func(w http.ResponseWriter, r *http.Request) {
+			calls.Add(1)
+			b, _ := io.ReadAll(r.Body)
+			body.Store(string(b))
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, map[int]string{401: "UNAUTHORIZED", 403: "FORBIDDEN"}[status])
+		})
+		_, err := c.AssignProfile(t.Context(), "U", "S1")
+		require.ErrorIs(t, err, want)
+		assert.EqualValues(t, 2, calls.Load())
+		assert.EqualValues(t, 2, f.logins.Load())
+		assert.JSONEq(t, `{"profile_uuid":"U","devices":["S1"]}`, body.Load().(string), "the body is sent again")
+	}
+}
+
+func TestForbiddenOfAnotherKindKeepsSession(t *testing.T) {
+	t.Parallel()
+	f, c := newFakeApple(t, 401, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(403)
+		_, _ = io.WriteString(w, "T_C_NOT_SIGNED")
+	})
+	_, err := c.AccountDetail(t.Context())
+	require.ErrorIs(t, err, ErrTermsNotSigned)
+	assert.EqualValues(t, 1, f.logins.Load())
+}
+
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
+	for header, want := range map[string]time.Duration{
+		"":                              0,
+		"90":                            90 * time.Second,
+		"-1":                            0,
+		"soon":                          0,
+		"99999999999999":                7 * 24 * time.Hour,
+		"Tue, 01 Sep 2026 12:02:00 GMT": 2 * time.Minute,
+		"Tue, 01 Sep 2026 11:00:00 GMT": 0,
+	} {
+		h := http.Header{}
+		h.Set("Retry-After", header)
+		assert.Equal(t, want, retryAfter(h, now), header)
+	}
+
+	// A wait that is too long to sleep through is the caller's.
+	var calls atomic.Int32
+	_, c := newFakeApple(t, 401, func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		w.Header().Set("Retry-After", "3600")
+		w.WriteHeader(429)
+	})
+	_, err := c.SyncDevices(t.Context(), "c", 0)
+	var apiErr *APIError
+	require.ErrorAs(t, err, &apiErr)
+	require.ErrorIs(t, err, ErrRateLimited)
+	assert.True(t, apiErr.Temporary())
+	assert.Equal(t, time.Hour, apiErr.RetryAfter)
+	assert.EqualValues(t, 1, calls.Load())
+}
+
+func TestWhatIsRepeated(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name     string
+		status   int
+		sync     int32 // tries of a call that reads
+		assign   int32 // tries of a call that writes
+		temporal bool
+	}{
+		{"500", 500, 3, 1, true}, {"503", 503, 3, 1, true}, {"429", 429, 3, 3, true}, {"400", 400, 1, 1, false}, {"302", 302, 3, 1, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int32
+			_, c := newFakeApple(t, 401, func(w http.ResponseWriter, _ *http.Request) {
+				calls.Add(1)
+				w.Header().Set("Location", "https://elsewhere.example/")
+				w.WriteHeader(tt.status)
+			})
+			_, err := c.SyncDevices(t.Context(), "c", 0)
+			require.Error(t, err)
+			assert.Equal(t, tt.temporal, temporary(err))
+			assert.Equal(t, tt.sync, calls.Swap(0))
+			_, err = c.AssignProfile(t.Context(), "U", "S1")
+			require.Error(t, err)
+			assert.Equal(t, tt.assign, calls.Load())
+		})
+	}
+}
+
+func TestRecoversAfterFailures(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	_, c := newFakeApple(t, 401, func(w http.ResponseWriter, r *http.Request) {
+		if calls.Add(1) < 3 {
+			w.WriteHeader(502)
+			return
+		}
+		emptyPage(w, r)
+	})
+	_, err := c.FetchDevices(t.Context(), "", 0)
+	require.NoError(t, err)
+}
+
+func TestCallerThatGivesUpDoesNotFailTheOthers(t *testing.T) {
+	t.Parallel()
+	entered, proceed := make(chan struct{}), make(chan struct{})
+	var logins atomic.Int32
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/session") {
+			emptyPage(w, r)
+			return
+		}
+		if logins.Add(1) == 1 {
+			close(entered)
+			select {
+			case <-r.Context().Done():
+			case <-proceed:
+			}
+			return
+		}
+		_, _ = io.WriteString(w, `{"auth_session_token":"s"}`)
+	}))
+	defer srv.Close()
+	defer close(proceed)
+	tr := &http.Transport{}
+	defer tr.CloseIdleConnections()
+	c, err := NewClient(testToken(), WithBaseURL(srv.URL), WithTransport(tr))
+	require.NoError(t, err)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, err := c.FetchDevices(ctx, "", 0)
+		assert.ErrorIs(t, err, context.Canceled)
+	})
+	<-entered
+	for range 5 {
+		wg.Go(func() {
+			_, err := c.FetchDevices(t.Context(), "", 0)
+			assert.NoError(t, err)
+		})
+	}
+	cancel()
+	wg.Wait()
+	assert.EqualValues(t, 2, logins.Load())
+}
