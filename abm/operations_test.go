@@ -105,7 +105,9 @@ func operations() []operation {
 		{name: "ActivationLock", method: "POST", uri: "/device/activationlock", in: `{"device":"S1","escrow_key":"k","lost_message":"m"}`, out: `{"response_status":"SUCCESS"}`,
 			call: func(ctx context.Context, c *Client) (any, error) { return c.ActivationLock(ctx, "S1", "k", "m") }, want: ResultSuccess},
 		{name: "DefineProfile", method: "POST", uri: "/profile", in: `{"profile_name":"x"}`, out: `{"profile_uuid":"P"}`,
-			call: func(ctx context.Context, c *Client) (any, error) { return c.DefineProfile(ctx, []byte(`{"profile_name":"x"}`)) }, want: "P"},
+			call: func(ctx context.Context, c *Client) (any, error) {
+				return c.DefineProfile(ctx, []byte(`{"profile_name":"x"}`))
+			}, want: "P"},
 		{name: "FetchProfile", method: "GET", uri: "/profile?profile_uuid=P", out: `{"profile_name":"x","profile_uuid":"P"}`,
 			call: func(ctx context.Context, c *Client) (any, error) {
 				p, err := c.FetchProfile(ctx, "P")
@@ -134,7 +136,9 @@ func operations() []operation {
 				return u, err
 			}, want: "https://x"},
 		{name: "RemoveAccountDrivenEnrollmentProfile", method: "DELETE", uri: "/account-driven-enrollment/profile", noBody: true,
-			call: func(ctx context.Context, c *Client) (any, error) { return "", c.RemoveAccountDrivenEnrollmentProfile(ctx) }, want: ""},
+			call: func(ctx context.Context, c *Client) (any, error) {
+				return "", c.RemoveAccountDrivenEnrollmentProfile(ctx)
+			}, want: ""},
 	}
 }
 
@@ -208,4 +212,6 @@ func TestOperations(t *testing.T) {
 
 type deadNetwork struct{}
 
-func (deadNetwork) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("no route") }
+func (deadNetwork) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("no route")
+}

@@ -56,7 +56,9 @@ func testToken() Token {
 	return Token{ConsumerKey: "CK_1", ConsumerSecret: "CS_1", AccessToken: "AT_1", AccessSecret: "AS_1", ExpiresAt: time.Now().Add(time.Hour)}
 }
 
-func emptyPage(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"cursor":"c","devices":[]}`) }
+func emptyPage(w http.ResponseWriter, _ *http.Request) {
+	_, _ = io.WriteString(w, `{"cursor":"c","devices":[]}`)
+}
 
 func TestOneSignInForManyRequests(t *testing.T) {
 	t.Parallel()
