@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/enrollkit/enrollkit/enroll/enrolltest"
@@ -18,8 +19,9 @@ import (
 type agent struct {
 	url, token string
 	client     *http.Client
+	device     *enrolltest.Device
 	screen     *screen
-	done       map[string]bool // executions it has done
+	done       map[string]bool // executions done and items found
 }
 
 var errNoConfig = errors.New("agent: no configuration profile on the device")
@@ -34,7 +36,7 @@ func newAgent(d *enrolltest.Device, client *http.Client, dir string) (*agent, er
 			url, _ := payload.Content["URL"].(string)
 			token, _ := payload.Content["Token"].(string)
 			if url != "" && token != "" {
-				return &agent{url: url, token: token, client: client, screen: newScreen(dir, d.Serial()), done: map[string]bool{}}, nil
+				return &agent{url: url, token: token, client: client, device: d, screen: newScreen(dir, d.Serial()), done: map[string]bool{}}, nil
 			}
 		}
 	}
@@ -59,6 +61,7 @@ func (a *agent) run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		reports = append(reports, a.look(status.Items)...)
 		if len(reports) > 0 {
 			var answer setupexp.AgentResultsResponse
 			if err := a.call(ctx, http.MethodPost, "/results", setupexp.AgentResultsRequest{Events: reports}, &answer); err != nil {
@@ -70,7 +73,7 @@ func (a *agent) run(ctx context.Context) error {
 				}
 			}
 		}
-		if err := a.call(ctx, http.MethodGet, "/status?wait=25&since="+status.Version, nil, &status); err != nil {
+		if err := a.call(ctx, http.MethodGet, "/status?wait=1&since="+status.Version, nil, &status); err != nil {
 			return err
 		}
 	}
@@ -94,6 +97,20 @@ func (a *agent) work(todo []setupexp.AgentWork) ([]setupexp.AgentReport, error) 
 		})
 	}
 	return reports, nil
+}
+
+// look finds items on the device whose id is the bundle id of what they install.
+func (a *agent) look(items []setupexp.ItemView) []setupexp.AgentReport {
+	var reports []setupexp.AgentReport
+	for _, p := range a.device.Packages() {
+		wanted := slices.ContainsFunc(items, func(it setupexp.ItemView) bool { return it.ID == p.Identifier })
+		if !wanted || p.Err != nil || a.done[p.Identifier] {
+			continue
+		}
+		a.done[p.Identifier] = true
+		reports = append(reports, setupexp.AgentReport{EventID: "found-" + p.Identifier, Item: p.Identifier, Outcome: "installed"})
+	}
+	return reports
 }
 
 // call sends one request. A status that has not changed leaves out as it is.

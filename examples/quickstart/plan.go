@@ -99,9 +99,11 @@ func (p *planner) Plan(_ context.Context, s setupexp.Subject) (*setupexp.Plan, e
 	if err != nil {
 		return nil, err
 	}
+	// An item whose id is a bundle id is one the agent looks for, so that its success is known at once.
+	app := setupexp.Package(appID, "Company app", setupexp.ProofPresent, appSpec)
+	app.After = []setupexp.Dependency{{ID: agent.ID}}
 	plan.Items = append(plan.Items,
-		setupexp.Account("account", "Your account", account), config, agent,
-		setupexp.Package("app", "Company app", setupexp.ProofPresent, appSpec),
+		setupexp.Account("account", "Your account", account), config, agent, app,
 		setupexp.Script("computer-name", "Computer name", "#!/bin/sh\nscutil --set ComputerName \"$(hostname -s)\"\n"))
 	return plan, nil
 }
