@@ -36,7 +36,9 @@ func TestCompareVersions(t *testing.T) {
 func TestOSGate(t *testing.T) {
 	t.Parallel()
 	minimum := OSMinimum{Version: "26.1"}
-	unknown := func(context.Context, Candidate) (OSMinimum, bool, error) { return OSMinimum{}, false, errors.New("down") }
+	unknown := func(context.Context, Candidate) (OSMinimum, bool, error) {
+		return OSMinimum{}, false, errors.New("down")
+	}
 	mac := MinimumByFamily(map[string]OSMinimum{"Mac": minimum})
 	for _, tc := range []struct {
 		name         string

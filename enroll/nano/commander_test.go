@@ -1,0 +1,134 @@
+package nano_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/micromdm/nanomdm/mdm"
+	"github.com/micromdm/nanomdm/storage/inmem"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/enrollkit/enrollkit/enroll/nano"
+	"github.com/enrollkit/enrollkit/internal/plist"
+)
+
+func command(t *testing.T, uuid string) []byte {
+	t.Helper()
+	b, err := plist.Marshal(map[string]any{"CommandUUID": uuid, "Command": map[string]any{"RequestType": "DeviceConfigured"}})
+	require.NoError(t, err)
+	return b
+}
+
+// drain takes the commands of a device in order, as it does.
+func drain(t *testing.T, store *inmem.InMem, id string) (uuids []string) {
+	t.Helper()
+	r := &mdm.Request{EnrollID: &mdm.EnrollID{Type: mdm.Device, ID: id}}
+	for {
+		cmd, err := store.RetrieveNextCommand(r, false)
+		require.NoError(t, err)
+		if cmd == nil {
+			return uuids
+		}
+		uuids = append(uuids, cmd.CommandUUID)
+		require.NoError(t, store.StoreCommandReport(r, &mdm.CommandResults{CommandUUID: cmd.CommandUUID, Status: "Acknowledged"}))
+	}
+}
+
+func TestCommanderQueuesOnce(t *testing.T) {
+	t.Parallel()
+	store, p := inmem.New(), &phones{}
+	c, err := nano.NewCommander(store, p)
+	require.NoError(t, err)
+	for range 2 {
+		require.NoError(t, c.Enqueue(t.Context(), "D", "c1", command(t, "c1")))
+	}
+	p.err = errors.New("APNs is down")
+	require.NoError(t, c.Enqueue(t.Context(), "D", "c2", command(t, "c2")), "it is in the queue")
+	require.ErrorIs(t, c.Push(t.Context(), "D"), p.err)
+	assert.Equal(t, []string{"c1", "c2"}, drain(t, store, "D"))
+	require.NoError(t, c.Enqueue(t.Context(), "D", "c1", command(t, "c1")), "it was in the queue")
+	assert.Empty(t, drain(t, store, "D"))
+	p.err = nil
+	require.Error(t, c.Push(t.Context(), "D"), "the answer for the device says so")
+
+	require.Error(t, c.Enqueue(t.Context(), "D", "other", command(t, "c3")))
+	err = c.Enqueue(t.Context(), "D", "c4", []byte("<plist><secret"))
+	require.Error(t, err)
+	assert.NotContains(t, err.Error(), "secret")
+	_, err = nano.NewCommander(nil, p)
+	require.Error(t, err)
+	_, err = nano.NewCommander(store, nil)
+	require.Error(t, err)
+}
+
+// answering is a queue with one answer.
+type answering struct {
+	failed map[string]error
+	err    error
+}
+
+func (a answering) EnqueueCommand(context.Context, []string, *mdm.Command) (map[string]error, error) {
+	return a.failed, a.err
+}
+
+func TestCommanderReadsTheAnswersOfBackends(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("broken")
+	for _, tc := range []struct {
+		name   string
+		answer answering
+		want   error
+	}{
+		{"kv duplicate", answering{err: errors.New("command already exists: c1")}, nil},
+		{"MySQL duplicate", answering{err: errors.New("Error 1062 (23000): Duplicate entry 'c1' for key 'PRIMARY'")}, nil},
+		{"PostgreSQL duplicate", answering{err: errors.New(`pq: duplicate key value violates unique constraint "commands_pkey"`)}, nil},
+		{"failure", answering{err: broken}, broken},
+		{"failure of the device", answering{failed: map[string]error{"c1": fmt.Errorf("enqueue: %w", broken)}}, broken},
+		{"no failure of the device", answering{failed: map[string]error{"D": nil}}, nil},
+	} {
+		c, err := nano.NewCommander(tc.answer, &phones{})
+		require.NoError(t, err)
+		require.ErrorIs(t, c.Enqueue(t.Context(), "D", "c1", command(t, "c1")), tc.want, tc.name)
+	}
+}
+
+// TestNothingIsLostInParallel queues from many sides while the device takes commands.
+func TestNothingIsLostInParallel(t *testing.T) {
+	t.Parallel()
+	const n = 50
+	store := inmem.New()
+	serial := nano.Serialize(store)
+	c, err := nano.NewCommander(serial, &phones{})
+	require.NoError(t, err)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			uuid := fmt.Sprintf("c%d", i)
+			assert.NoError(t, c.Enqueue(t.Context(), "D", uuid, command(t, uuid)))
+		})
+	}
+	seen := map[string]bool{}
+	r := &mdm.Request{EnrollID: &mdm.EnrollID{Type: mdm.Device, ID: "D"}}
+	for range n / 2 {
+		cmd, err := serial.RetrieveNextCommand(r, false)
+		require.NoError(t, err)
+		if cmd != nil {
+			seen[cmd.CommandUUID] = true
+			require.NoError(t, serial.StoreCommandReport(r, &mdm.CommandResults{CommandUUID: cmd.CommandUUID, Status: "Acknowledged"}))
+		}
+	}
+	wg.Wait()
+	for _, uuid := range drain(t, store, "D") {
+		seen[uuid] = true
+	}
+	assert.Len(t, seen, n)
+	both := &mdm.Command{CommandUUID: "both", Raw: command(t, "both")}
+	_, err = serial.EnqueueCommand(t.Context(), []string{"E", "D", "E"}, both)
+	require.NoError(t, err, "an enrollment named twice does not wait for itself")
+	require.NoError(t, serial.ClearQueue(r))
+	assert.Empty(t, drain(t, store, "D"))
+}

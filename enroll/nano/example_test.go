@@ -1,0 +1,40 @@
+package nano_test
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/micromdm/nanolib/log"
+	httpmdm "github.com/micromdm/nanomdm/http/mdm"
+	"github.com/micromdm/nanomdm/service/certauth"
+	"github.com/micromdm/nanomdm/service/nanomdm"
+	"github.com/micromdm/nanomdm/storage/inmem"
+
+	"github.com/enrollkit/enrollkit/enroll"
+	"github.com/enrollkit/enrollkit/enroll/nano"
+	"github.com/enrollkit/enrollkit/storage/memory"
+)
+
+// Wrap goes around NanoMDM's core service and inside certauth.
+func ExampleWrap() {
+	keys, err := enroll.NewSessionKeys([]byte("0123456789abcdef0123456789abcdef"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	checkIns, err := enroll.NewCheckIns(memory.New(), keys)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	store := nano.Serialize(inmem.New())
+	wrapped, err := nano.Wrap(nanomdm.New(store), checkIns)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	mux := http.NewServeMux()
+	mux.Handle("PUT /mdm", httpmdm.CheckinAndCommandHandler(certauth.New(wrapped, store), log.NopLogger))
+	fmt.Println("NanoMDM tells enrollkit what devices say")
+	// Output: NanoMDM tells enrollkit what devices say
+}
