@@ -17,7 +17,8 @@ func (st *step) move(i int, to ItemState, reason Reason, detail string) {
 	from := w.State
 	w.State, w.Reason, w.Detail = to, reason, bounded(detail)
 	if w.State.Ended() {
-		w.EndedAt, w.RetryAt, w.NotNowEnd, w.ParkedAt = st.now, time.Time{}, time.Time{}, time.Time{}
+		w.EndedAt = st.now
+		w.Deadline, w.RetryAt, w.NotNowEnd, w.ParkedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	}
 	if to == ItemReady || from == ItemBlocked && to == ItemBlocked {
 		return // of no interest to people

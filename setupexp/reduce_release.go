@@ -150,7 +150,7 @@ func (st *step) decide(reason Reason) {
 			st.deferItem(i)
 		}
 	}
-	s.Hold, s.RemindAt, s.PlanDeadline = nil, time.Time{}, time.Time{}
+	s.Hold, s.RemindAt, s.PlanDeadline, s.Deadline = nil, time.Time{}, time.Time{}, time.Time{}
 	if !s.Subject.Held { // there is nobody to release
 		st.finish(reason)
 		return
@@ -235,7 +235,7 @@ func (st *step) released(evidence string) {
 	s := st.s
 	s.ReleasedAt = st.now
 	s.Release.Evidence, s.Release.GraceUntil = evidence, time.Time{}
-	s.Release.PushAt = time.Time{}
+	s.Release.PushAt, s.Release.PushEvery, s.Release.Round, s.Release.Alerted = time.Time{}, 0, 0, false
 	for i := range s.Items {
 		if s.Plan.Items[i].AwaitOnly && !s.Items[i].State.Ended() {
 			st.fail(i, ReasonAwaitLost, "")

@@ -185,7 +185,7 @@ func (s *State) listening() bool {
 func (st *step) silence() {
 	s, c := st.s, &st.s.Contact
 	if !s.listening() {
-		c.PushAt, c.Pushes, c.Alerted = time.Time{}, 0, false
+		c.QuietSince, c.PushAt, c.Pushes, c.Alerted = time.Time{}, time.Time{}, 0, false
 		return
 	}
 	if c.PushAt.IsZero() { // it was just heard of, or just got work
