@@ -92,7 +92,7 @@ func newProfileBuilder(s ProfileSettings, identity Identity, rand io.Reader) (*p
 	case s.Identifier == "" || s.DisplayName == "":
 		return nil, errors.New("profile: Identifier and DisplayName are required")
 	case !strings.HasPrefix(s.Topic, "com.apple.mgmt."):
-		return nil, errors.New("profile: Topic must start with com.apple.mgmt.")
+		return nil, errors.New("profile: Topic does not start with com.apple.mgmt and a dot")
 	case s.AccessRights < 0 || s.AccessRights > AllAccessRights:
 		return nil, errors.New("profile: AccessRights are not between 1 and 8191")
 	case s.AccessRights&2 != 0 && s.AccessRights&1 == 0, s.AccessRights&128 != 0 && s.AccessRights&64 == 0:

@@ -96,24 +96,49 @@ func TestCommanderReadsTheAnswersOfBackends(t *testing.T) {
 	}
 }
 
-// TestNothingIsLostInParallel queues from many sides while the device takes commands.
-func TestNothingIsLostInParallel(t *testing.T) {
-	t.Parallel()
-	const n = 50
-	store := inmem.New()
-	serial := nano.Serialize(store)
-	c, err := nano.NewCommander(serial, &phones{})
-	require.NoError(t, err)
-	var wg sync.WaitGroup
-	for i := range n {
+const many = 200
+
+// inParallel calls f many times at once, each time with a command of its own.
+func inParallel(t *testing.T, f func(cmd *mdm.Command) error) *sync.WaitGroup {
+	t.Helper()
+	start, wg := make(chan struct{}), &sync.WaitGroup{}
+	for i := range many {
+		uuid := fmt.Sprintf("c%d", i)
+		cmd, err := mdm.DecodeCommand(command(t, uuid))
+		require.NoError(t, err)
 		wg.Go(func() {
-			uuid := fmt.Sprintf("c%d", i)
-			assert.NoError(t, c.Enqueue(t.Context(), "D", uuid, command(t, uuid)))
+			<-start
+			assert.NoError(t, f(cmd))
 		})
 	}
-	seen := map[string]bool{}
+	close(start)
+	return wg
+}
+
+// TestCommanderLosesNothing queues from many sides into a store that takes one command at a time.
+func TestCommanderLosesNothing(t *testing.T) {
+	t.Parallel()
+	store := inmem.New()
+	c, err := nano.NewCommander(store, &phones{})
+	require.NoError(t, err)
+	inParallel(t, func(cmd *mdm.Command) error {
+		return c.Enqueue(t.Context(), "D", cmd.CommandUUID, cmd.Raw)
+	}).Wait()
+	assert.Len(t, drain(t, store, "D"), many)
+}
+
+// TestSerializeLosesNothing queues from many sides while the device takes commands.
+func TestSerializeLosesNothing(t *testing.T) {
+	t.Parallel()
+	store := inmem.New()
+	serial := nano.Serialize(store)
 	r := &mdm.Request{EnrollID: &mdm.EnrollID{Type: mdm.Device, ID: "D"}}
-	for range n / 2 {
+	wg := inParallel(t, func(cmd *mdm.Command) error {
+		_, err := serial.EnqueueCommand(t.Context(), []string{"D"}, cmd)
+		return err
+	})
+	seen := map[string]bool{}
+	for range many {
 		cmd, err := serial.RetrieveNextCommand(r, false)
 		require.NoError(t, err)
 		if cmd != nil {
@@ -125,9 +150,10 @@ func TestNothingIsLostInParallel(t *testing.T) {
 	for _, uuid := range drain(t, store, "D") {
 		seen[uuid] = true
 	}
-	assert.Len(t, seen, n)
+	assert.Len(t, seen, many)
+
 	both := &mdm.Command{CommandUUID: "both", Raw: command(t, "both")}
-	_, err = serial.EnqueueCommand(t.Context(), []string{"E", "D", "E"}, both)
+	_, err := serial.EnqueueCommand(t.Context(), []string{"E", "D", "E"}, both)
 	require.NoError(t, err, "an enrollment named twice does not wait for itself")
 	require.NoError(t, serial.ClearQueue(r))
 	assert.Empty(t, drain(t, store, "D"))
