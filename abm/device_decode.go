@@ -32,6 +32,8 @@ func ParseDevice(data []byte) (Device, error) {
 // recordDecoder decodes device records, one after the other; its buffers are used again.
 type recordDecoder struct {
 	members []member
+	keys    []string // of the members, in the order they came
+	order   []int    // of the members by key
 	content []byte
 }
 
@@ -109,9 +111,10 @@ func (d *Device) set(key, v string) {
 
 // digest sets d.digest from the members: sorted by key, each as key, NUL, value, NUL.
 func (r *recordDecoder) digest(d *Device) {
-	slices.SortStableFunc(r.members, func(a, b member) int { return strings.Compare(a.key, b.key) })
+	r.sort()
 	b := r.content[:0]
-	for _, m := range r.members {
+	for _, i := range r.order {
+		m := &r.members[i]
 		switch {
 		case m.key == "op_type", m.key == "op_date", m.key == "response_status", m.value == "null", m.value == `""`:
 			continue
@@ -120,6 +123,24 @@ func (r *recordDecoder) digest(d *Device) {
 	}
 	r.content = b
 	d.digest = sha256.Sum256(b)
+}
+
+// sort sets r.order to the order of the members by key. Records of one page mostly name the same keys in the same order,
+// so the order of the record before is kept if it fits.
+func (r *recordDecoder) sort() {
+	same := len(r.keys) == len(r.members)
+	for i := 0; same && i < len(r.keys); i++ {
+		same = r.keys[i] == r.members[i].key
+	}
+	if same {
+		return
+	}
+	r.keys, r.order = r.keys[:0], r.order[:0]
+	for i := range r.members {
+		r.keys = append(r.keys, r.members[i].key)
+		r.order = append(r.order, i)
+	}
+	slices.SortStableFunc(r.order, func(a, b int) int { return strings.Compare(r.keys[a], r.keys[b]) })
 }
 
 // member is one name of a JSON object, without quotes and escapes, and its value, raw.

@@ -1,0 +1,42 @@
+// Package abm works with Apple Business Manager and Apple School Manager: accounts and their server tokens, the
+// inventory of devices, and which enrollment profile each device gets.
+//
+//	resolver, err := abm.ForAll(depprofile.Default("https://mdm.example.com/mdm/sso"))
+//	engine, err := abm.New(store, sealer, resolver)
+//	accounts := engine.Accounts()
+//
+//	_, err = accounts.Create(ctx, "acme", "")
+//	pair, err := accounts.CreateKeyPair(ctx, "acme")
+//	// Upload pair.Certificate to Apple's portal, and download the token file from there.
+//	_, err = accounts.ImportToken(ctx, "acme", tokenFile, abm.ImportOptions{})
+//
+//	err = engine.Run(ctx) // until ctx ends
+//
+// # How it works
+//
+// The store holds what Apple shows of a device (storage.Device), which profile is wanted for it, and what was tried
+// (storage.Assignment). The engine removes the difference, and asks Apple for nothing that Apple shows already:
+//
+//   - Sync reads pages by cursor. A page, its cursor, what is wanted for the devices in it, and its activities are one
+//     transaction. A sweep reads the full list once a day, because Apple's feed misses devices and does not tell of
+//     all that leave.
+//   - A [Resolver] decides the profile. Devices are planned when their record changes, and all of them when the rules do.
+//   - Profiles are defined at Apple once per content, when they are first needed.
+//   - An assignment is written down before Apple is asked. Each device has its own result: success is verified by a later
+//     look, a failure is tried again after a growing wait and parked at last, a throttled device waits as long as
+//     Apple says. A device whose call has an unknown outcome is looked at before it is asked for again.
+//   - A lease lets one engine at a time work on an account; every write carries its proof. Replicas need nothing else.
+//
+// [Client] is the service itself, one method per operation, for hosts that want only that.
+//
+// # Concurrency
+//
+// [Client], [Accounts] and [Engine] are safe for concurrent use. No goroutine runs but those of [Engine.Run] and of a
+// call that has not returned.
+//
+// # What it does not do
+//
+// It does not take profiles away from devices or release them by itself; [Client.RemoveProfile] and
+// [Client.DisownDevices] are for hosts. Sessions at Apple are shared within a process, not between replicas. The roster of
+// Apple School Manager is not covered.
+package abm
