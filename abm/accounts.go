@@ -133,20 +133,34 @@ func (a *Accounts) Client(ctx context.Context, account string) (*Client, error) 
 
 func (a *Accounts) client(ctx context.Context, acct storage.Account) (*Client, error) {
 	a.mu.Lock()
+	c := a.cached(acct)
+	a.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	t, err := a.token(ctx, acct) // without the lock: a sealer may call a key service
+	if err != nil {
+		return nil, err
+	}
+	if c, err = newClient(t, a.s, a.baseURL(acct)); err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
 	defer a.mu.Unlock()
-	if c, ok := a.clients[acct.Name]; ok && bytes.Equal(c.sealed, acct.SealedToken) && c.baseURL == acct.BaseURL {
-		return c.client, nil
-	}
-	t, err := a.token(ctx, acct)
-	if err != nil {
-		return nil, err
-	}
-	c, err := newClient(t, a.s, a.baseURL(acct))
-	if err != nil {
-		return nil, err
+	if other := a.cached(acct); other != nil {
+		return other, nil
 	}
 	a.clients[acct.Name] = cachedClient{sealed: acct.SealedToken, baseURL: acct.BaseURL, client: c}
 	return c, nil
+}
+
+// cached returns the client that fits acct, or nil. The caller holds the lock.
+func (a *Accounts) cached(acct storage.Account) *Client {
+	c, ok := a.clients[acct.Name]
+	if !ok || !bytes.Equal(c.sealed, acct.SealedToken) || c.baseURL != acct.BaseURL {
+		return nil
+	}
+	return c.client
 }
 
 func (a *Accounts) baseURL(acct storage.Account) string {

@@ -97,7 +97,7 @@ func (c *Client) once(parent context.Context, k call, in []byte) error {
 	if err != nil {
 		return fmt.Errorf("abm: %s: %w", k.op, err)
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.http.Do(req) //nolint:bodyclose // drain closes it
 	if err != nil {
 		return c.transportError(parent, k.op, err)
 	}

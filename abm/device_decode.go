@@ -10,6 +10,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
+// maxSerial is the length in bytes of the longest serial number that is taken for one.
+const maxSerial = 64
+
 var errNotObject = errors.New("not a JSON object")
 
 // ParseDevice reads one record in Apple's JSON form, such as storage.Device.Document.
@@ -47,6 +50,9 @@ func (r *recordDecoder) decode(doc string) (Device, error) {
 	d := Device{Document: doc}
 	for i := range r.members {
 		d.set(r.members[i].key, r.members[i].value)
+	}
+	if len(d.SerialNumber) > maxSerial {
+		d.SerialNumber = "" // as none: nothing of Apple's is that long, and stores limit their keys
 	}
 	r.digest(&d)
 	return d, nil
@@ -216,9 +222,9 @@ func text(v string) string {
 		}
 		return strings.ToValidUTF8(in, "\uFFFD")
 	}
-	// An error means invalid UTF-8, which was replaced.
+	// An error means invalid UTF-8, which was replaced. NUL is what databases do not take in a text.
 	b, _ := jsontext.AppendUnquote(nil, v)
-	return string(b)
+	return strings.ReplaceAll(string(b), "\x00", "\uFFFD")
 }
 
 // texts returns the strings in v, a raw JSON array.

@@ -41,7 +41,7 @@ func TestParseDevice(t *testing.T) {
 		IsReplacementDevice: true, ReleasedByReplacement: true, ResponseStatus: ResultSuccess,
 	}, d)
 
-	for _, bad := range []string{"", "null", "[]", "{}", `{"serial_number":""}`, `{"serial_number":"A"`, `{"serial_number":5}`} {
+	for _, bad := range []string{"", "null", "[]", "{}", `{"serial_number":""}`, `{"serial_number":"A"`, `{"serial_number":5}`, `{"serial_number":"` + strings.Repeat("A", 65) + `"}`} {
 		got, err := ParseDevice([]byte(bad))
 		require.Error(t, err, bad)
 		assert.Zero(t, got)
@@ -50,12 +50,13 @@ func TestParseDevice(t *testing.T) {
 
 func TestDeviceIsReadLeniently(t *testing.T) {
 	t.Parallel()
-	d, err := ParseDevice([]byte(`{"serial_number":"A","model":7,"os":null,"op_date":"","profile_push_time":"yesterday","imei":"x",
+	d, err := ParseDevice([]byte(`{"serial_number":"A","model":7,"eid":"a\u0000b","os":null,"op_date":"","profile_push_time":"yesterday","imei":"x",
 		"device_assigned_date":"0001-01-01T00:00:00Z","meid":[1,"2"],"is_replacement_device":"yes","color":"a","color":"b","asset_tag":"` + "\xff" + `"}`))
 	require.NoError(t, err)
 	assert.Equal(t, "A", d.SerialNumber)
 	assert.Empty(t, d.Model)
 	assert.Equal(t, "b", d.Color)
+	assert.Equal(t, "a\uFFFDb", d.EID)
 	assert.Equal(t, "\uFFFD", d.AssetTag)
 	assert.True(t, d.OpDate.IsZero() && d.ProfilePushTime.IsZero() && d.DeviceAssignedDate.IsZero())
 	assert.Equal(t, []string{"2"}, d.MEID)
@@ -124,7 +125,7 @@ func FuzzDevicePage(f *testing.F) {
 			if json.Valid([]byte(d.Document)) {
 				var m map[string]any
 				require.NoError(t, json.Unmarshal([]byte(d.Document), &m))
-				if s, ok := m["model"].(string); ok {
+				if s, ok := m["model"].(string); ok && !strings.Contains(s, "\x00") {
 					require.Equal(t, s, d.Model)
 				}
 			}

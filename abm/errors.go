@@ -130,7 +130,7 @@ func newAPIError(op string, status int, body []byte, retryAfter time.Duration) *
 }
 
 func badResponse(op string, status int, body []byte, why error) *APIError {
-	return &APIError{Op: op, StatusCode: status, Body: quote(body), cause: fmt.Errorf("%w: %v", ErrBadResponse, why)}
+	return &APIError{Op: op, StatusCode: status, Body: quote(body), cause: fmt.Errorf("%w: %s", ErrBadResponse, why.Error())}
 }
 
 func quote(body []byte) []byte {

@@ -102,34 +102,43 @@ func added(on activity.On, row *storage.Device, returned bool) activity.DeviceAd
 // transaction. finish, if not nil, adds events once it is known how many devices changed. It returns that number.
 func (s *step) observe(ctx context.Context, devs []Device, cursor *storage.Cursor, finish func(changed int) []activity.Event) (int, error) {
 	devs = fold(devs)
+	before := 0
+	for len(devs) > MaxLimit { // more than was asked for; the cursor moves with the last of them
+		n, err := s.observe(ctx, devs[:MaxLimit], nil, nil)
+		if err != nil {
+			return before, err
+		}
+		before += n
+		devs = devs[MaxLimit:]
+	}
 	for range maxConflicts {
 		sights, err := s.compare(ctx, devs)
 		if err != nil {
-			return 0, err
+			return before, err
 		}
 		change, err := s.planned(ctx, sights)
 		if err != nil {
-			return 0, err
+			return before, err
 		}
 		if finish != nil {
-			change.Activities = append(change.Activities, s.activities(finish(len(sights)))...)
+			change.Activities = append(change.Activities, s.activities(finish(before+len(sights)))...)
 		}
 		change.Cursor = cursor
 		if cursor == nil && len(change.Devices) == 0 && len(change.Activities) == 0 {
-			return 0, nil
+			return before, nil
 		}
 		err = s.commit(ctx, change)
 		if err == nil {
 			if cursor != nil {
 				cursor.Version++
 			}
-			return len(sights), nil
+			return before + len(sights), nil
 		}
 		if !errors.Is(err, storage.ErrConflict) {
-			return 0, fmt.Errorf("abm: store devices: %w", err)
+			return before, fmt.Errorf("abm: store devices: %w", err)
 		}
 	}
-	return 0, fmt.Errorf("abm: store devices: %w", storage.ErrConflict)
+	return before, fmt.Errorf("abm: store devices: %w", storage.ErrConflict)
 }
 
 // compare returns what is to be written. Records of a full list are compared by digest first; an operation counts by its

@@ -103,7 +103,7 @@ func decodeDetails(body []byte) (map[string]Device, error) {
 				return err
 			}
 			dev, err := records.decode(string(v))
-			if err != nil {
+			if err != nil || len(serial) > maxSerial {
 				return nil // as if Apple had said nothing about the serial
 			}
 			dev.SerialNumber = serial

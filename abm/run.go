@@ -109,7 +109,7 @@ func (e *Engine) watch(ctx context.Context, account string) {
 
 // work does all that is due for an account. It returns when something will be due next.
 func (e *Engine) work(ctx context.Context, account string) (time.Time, error) {
-	for {
+	for range 3 {
 		due, err := e.due(ctx, account)
 		if err != nil || !due.now {
 			return due.next, err
@@ -118,6 +118,8 @@ func (e *Engine) work(ctx context.Context, account string) (time.Time, error) {
 			return time.Time{}, err
 		}
 	}
+	// Something stays due, such as the rules of a resolver that never names them the same.
+	return e.s.now().Add(time.Second), nil
 }
 
 // agenda says what is due for an account, and when something is due next.

@@ -84,8 +84,8 @@ func TestRunTermsAndExpiry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorldAt(t, nil, 3)
-		stop := startEngine(t, w.engine(t))
-		time.Sleep(20 * time.Minute)
+		stop := startEngine(t, w.engine(t, WithPollInterval(time.Hour), WithSyncInterval(2*time.Hour), WithLeaseTTL(time.Hour)))
+		time.Sleep(3 * time.Hour)
 		synctest.Wait()
 		assert.Equal(t, storage.HealthOK, w.health(t))
 
@@ -95,7 +95,7 @@ func TestRunTermsAndExpiry(t *testing.T) {
 		assert.Equal(t, storage.HealthTermsNotSigned, w.health(t))
 
 		w.apple.SetTermsSigned(true)
-		time.Sleep(2 * time.Hour)
+		time.Sleep(4 * time.Hour)
 		synctest.Wait()
 		assert.Equal(t, storage.HealthOK, w.health(t))
 

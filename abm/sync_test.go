@@ -3,6 +3,7 @@ package abm
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -190,6 +191,27 @@ func TestStaleAndDuplicateRecords(t *testing.T) {
 	page(`{"serial_number":"A","model":"between","op_type":"modified","op_date":"2026-01-04T00:00:00Z"}`)
 	d = w.device(t, "A")
 	assert.Equal(t, "three", d.Model, "an operation without a change of content moves the date all the same")
+}
+
+// A page of more devices than were asked for is stored all the same.
+func TestOversizedPage(t *testing.T) {
+	t.Parallel()
+	const n = 5500
+	w := newWorld(t, 0)
+	e := w.engine(t)
+	_, err := e.SyncOnce(t.Context(), acme)
+	require.NoError(t, err)
+	var sb strings.Builder
+	for i := range n {
+		_, _ = fmt.Fprintf(&sb, `{"serial_number":"S%d","model":"iMac","op_type":"added","op_date":"2026-01-02T03:04:05Z"},`, i)
+	}
+	var calls atomic.Int32
+	w.apple.Intercept(answer("/devices/sync", &calls, 200, `{"cursor":"big","devices":[`+strings.TrimSuffix(sb.String(), ",")+`]}`))
+	res, err := e.SyncOnce(t.Context(), acme)
+	require.NoError(t, err)
+	assert.Equal(t, n, res.Changed)
+	assert.Len(t, w.rows(t), n)
+	assert.Equal(t, 1, w.kinds(t)["sync_finished"])
 }
 
 func TestUnusablePageStoresNothing(t *testing.T) {

@@ -178,7 +178,7 @@ func (s *sessions) signIn(req *http.Request) (string, error) {
 	}
 	r.Header.Set(headerContentType, mediaType) // Apple's old simulator insists on it
 	s.authorize(r, rand.Text())
-	resp, err := s.next.RoundTrip(r)
+	resp, err := s.next.RoundTrip(r) //nolint:bodyclose // drain closes it
 	if err != nil {
 		return "", err
 	}
