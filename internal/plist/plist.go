@@ -4,6 +4,7 @@
 package plist
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/micromdm/plist"
@@ -25,6 +26,11 @@ func Unmarshal(data []byte, v any) (err error) {
 			err = fmt.Errorf("plist: unmarshal: malformed document: %v", r)
 		}
 	}()
+	if bytes.HasPrefix(data, []byte("bplist")) {
+		if err := checkBinary(data); err != nil {
+			return err
+		}
+	}
 	if err := plist.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("plist: unmarshal: %w", err)
 	}
