@@ -106,7 +106,8 @@ func listingActivities(t *testing.T, open Open) {
 		}
 		all := collect(t, 0, listActivities(ctx, s))
 		for _, f := range []storage.ActivityFilter{
-			{}, {AfterSeq: all[9].Seq}, {AfterSeq: all[31].Seq}, {Account: "acme", AfterSeq: all[9].Seq}, {Account: "acme"}, {Serial: "S"}, {EnrollmentID: "e"}, {Kind: "K"}, {Account: "acme", Serial: "s"},
+			{}, {Account: "acme"}, {Serial: "S"}, {EnrollmentID: "e"}, {Kind: "K"}, {Account: "acme", Serial: "s"},
+			{AfterSeq: all[9].Seq}, {AfterSeq: all[31].Seq}, {AfterSeq: -1}, {Account: "acme", AfterSeq: all[9].Seq},
 			{Account: "Acme", Serial: "S", EnrollmentID: "E", Kind: "K"}, {Account: "ACME"}, {Serial: "\xff"},
 		} {
 			var want []storage.Activity
@@ -168,7 +169,7 @@ func pagingActivities(t *testing.T, open Open) {
 			_, _, err := s.ListActivities(ctx, storage.ActivityFilter{}, storage.Page{After: after})
 			isErr(t, err, storage.ErrBadCursor)
 		}
-		for _, f := range []storage.ActivityFilter{{Newest: true}, {Account: "a"}, {Kind: "k"}} {
+		for _, f := range []storage.ActivityFilter{{Newest: true}, {Account: "a"}, {Kind: "k"}, {AfterSeq: 1}} {
 			_, _, err := s.ListActivities(ctx, f, storage.Page{After: next})
 			isErr(t, err, storage.ErrBadCursor)
 		}

@@ -1,0 +1,43 @@
+package sqlstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// GetAssignment implements storage.AssignmentStore.
+func (s *Store) GetAssignment(ctx context.Context, account, serial string) (storage.Assignment, error) {
+	return get(ctx, s, "get assignment", assignments(), account, serial)
+}
+
+// GetAssignments implements storage.AssignmentStore.
+func (s *Store) GetAssignments(ctx context.Context, account string, serials []string) ([]storage.Assignment, error) {
+	out, err := bySerials(ctx, s, assignments(), account, serials)
+	return out, s.fail(ctx, "get assignments of", account, err)
+}
+
+// DueAssignments implements storage.AssignmentStore.
+func (s *Store) DueAssignments(ctx context.Context, account string, now time.Time, limit int) ([]storage.Assignment, error) {
+	if !storage.ValidKey(account) {
+		return nil, s.fail(ctx, "get due assignments of", account, ctx.Err())
+	}
+	out, err := many(ctx, s, s.db, assignments(),
+		" WHERE account = ? AND next_attempt_at <= ? ORDER BY next_attempt_at, serial LIMIT ?", account, micros(now), bound(limit))
+	return out, s.fail(ctx, "get due assignments of", account, err)
+}
+
+// ListAssignments implements storage.AssignmentStore.
+func (s *Store) ListAssignments(ctx context.Context, f storage.AssignmentFilter, p storage.Page) (
+	[]storage.Assignment, string, error,
+) {
+	if f.Account == "" {
+		return nil, "", s.fail(ctx, "list assignments of", "", storage.ErrInvalid)
+	}
+	l := listing{order: "serial", page: p}
+	l.equal("account", f.Account)
+	l.equal("state", string(f.State))
+	out, next, err := list(ctx, s, assignments(), l, text, func(a *storage.Assignment) string { return a.Serial })
+	return out, next, s.fail(ctx, "list assignments of", f.Account, err)
+}

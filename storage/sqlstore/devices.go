@@ -1,0 +1,73 @@
+package sqlstore
+
+import (
+	"context"
+
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// GetDevice implements storage.DeviceStore.
+func (s *Store) GetDevice(ctx context.Context, account, serial string) (storage.Device, error) {
+	return get(ctx, s, "get device", devices(), account, serial)
+}
+
+// GetDevices implements storage.DeviceStore.
+func (s *Store) GetDevices(ctx context.Context, account string, serials []string) ([]storage.Device, error) {
+	out, err := bySerials(ctx, s, devices(), account, serials)
+	return out, s.fail(ctx, "get devices of", account, err)
+}
+
+// bySerials returns those of the records of an account that exist, by serial.
+func bySerials[T any](ctx context.Context, s *Store, tb table[T], account string, serials []string) ([]T, error) {
+	if err := storage.CheckBatch(len(serials)); err != nil {
+		return nil, err
+	}
+	keys, err := jsonKeys(serials)
+	if err != nil || !storage.ValidKey(account) {
+		return nil, err
+	}
+	return many(ctx, s, s.db, tb, " WHERE account = ? AND serial"+s.d.inList+" ORDER BY serial", account, keys)
+}
+
+// DeviceDigests implements storage.DeviceStore.
+func (s *Store) DeviceDigests(ctx context.Context, account string, serials []string) (map[string]storage.Digest, error) {
+	type row struct {
+		serial string
+		digest storage.Digest
+	}
+	digests := table[row]{
+		name: "enrollkit_devices", columns: []string{"serial", "digest"},
+		fields: func(r *row) []any { return []any{&r.serial, digestField{&r.digest}} },
+	}
+	rows, err := bySerials(ctx, s, digests, account, serials)
+	if err != nil {
+		return nil, s.fail(ctx, "get digests of", account, err)
+	}
+	out := make(map[string]storage.Digest, len(rows))
+	for _, r := range rows {
+		out[r.serial] = r.digest
+	}
+	return out, nil
+}
+
+// FindDevices implements storage.DeviceStore.
+func (s *Store) FindDevices(ctx context.Context, serial string) ([]storage.Device, error) {
+	if !storage.ValidKey(serial) {
+		return nil, s.fail(ctx, "find devices", serial, ctx.Err())
+	}
+	out, err := many(ctx, s, s.db, devices(), " WHERE serial = ? ORDER BY account", serial)
+	return out, s.fail(ctx, "find devices", serial, err)
+}
+
+// ListDevices implements storage.DeviceStore.
+func (s *Store) ListDevices(ctx context.Context, f storage.DeviceFilter, p storage.Page) ([]storage.Device, string, error) {
+	if f.Account == "" {
+		return nil, "", s.fail(ctx, "list devices of", "", storage.ErrInvalid)
+	}
+	l := listing{order: "serial", page: p}
+	l.equal("account", f.Account)
+	l.equal("family", f.Family)
+	l.when(!f.IncludeLeft, "left_at IS NULL")
+	out, next, err := list(ctx, s, devices(), l, text, func(d *storage.Device) string { return d.Serial })
+	return out, next, s.fail(ctx, "list devices of", f.Account, err)
+}
