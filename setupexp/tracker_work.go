@@ -18,7 +18,9 @@ import (
 )
 
 const (
-	claimHold     = time.Minute // how long claimed work is hidden from other trackers
+	// claimHold is how long claimed work is hidden from other trackers: how late a crash makes it. It is well under the
+	// time a plan may take, and work that takes longer is done twice, which is harmless.
+	claimHold     = 20 * time.Second
 	claimLimit    = 64
 	parallel      = 8 // devices worked on at once
 	dispatchTries = 4 // failed dispatches before the attempt is given up
