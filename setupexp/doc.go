@@ -1,0 +1,64 @@
+// Package setupexp brings a device from Setup Assistant to its user's desktop: what it gets, in what order, how long it
+// may take, and when it is released.
+//
+// The host chooses a [Plan] for each device through a [Planner], sends commands through a [Commander], and tells the
+// [Tracker] what it hears from devices:
+//
+//	tracker, err := setupexp.New(store, planner, commander, setupexp.WithAgentKey(key))
+//	go tracker.Run(ctx)
+//	...
+//	err = tracker.Observe(ctx, setupexp.Event{
+//		ID:           eventID,
+//		EnrollmentID: udid,
+//		Body:         setupexp.AwaitingSeen{Awaiting: storage.AwaitingTrue, Source: "TokenUpdate"},
+//	})
+//
+// # How it works
+//
+// A run is one pass of a device through its setup: one for each generation of its enrollment. [Reduce] is the whole of
+// the rules, a pure function from a run and an event to the run after it and the work that follows. The tracker stores
+// both in one transaction, so that a crash loses nothing and any replica can take the next step. Work is done at least
+// once, by ids that make a second time harmless: commands carry UUIDs computed from the enrollment, the generation, the
+// item and the number of the attempt.
+//
+// The server's clock decides. Reading a status moves nothing, and a device, an agent or a window that is silent delays
+// nothing: from every state the passing of time alone leads to an end, unless the plan says that a person decides
+// ([Plan].HoldForever, [Plan].Manual). Tests show it for every state small plans can reach.
+//
+// # States of a run
+//
+//	planning      the plan is not known yet                ends after Limits.Plan
+//	running       items are worked on                      ends at Plan.Deadline
+//	held          a required item failed, or a person      ends after Plan.Hold, or never with HoldForever
+//	              said so; other items go on
+//	ready_manual  all is done; a person releases           reminders
+//	releasing     the release is decided and sent          pushed, sent again, abandoned after a long silence
+//	released      the device left Setup Assistant          closed after Limits.Settle
+//	finishing     released, work goes on in the background closed after Limits.Finish
+//	closed        over
+//	superseded    over: the device enrolled anew, checked out or was wiped
+//	abandoned     over: the device never answered
+//
+// A device that says it waits in Setup Assistant is never ignored: it opens a run, resumes the one there is, is sent
+// another release if it had been released, and brings back a run that was over. The release counts as done when it is
+// acknowledged, answered with "not awaiting" (MDMDeviceEnrollment error 101), or the device is seen not to wait.
+//
+// # States of an item
+//
+//	blocked     something comes before it              ready       waits for its lane, or for the agent
+//	gating      looking whether it is there already    dispatched  the command is sent, or the agent may fetch it
+//	accepted    under way                              verifying   done as asked; looking whether it is there
+//	parked      the device answered NotNow             backoff     failed, will be tried again
+//	succeeded, skipped, failed, cancelled              ended
+//	deferred    shown for one that goes on while nobody waits for it any more
+//
+// What has ended stays so, but for a retry by a person and for late success: an item that failed by time alone succeeds
+// when its proof comes after all.
+//
+// # What it does not do
+//
+// It does not talk to devices or Apple, does not host packages, and does not decide who gets what. Specs of items, which
+// may hold secrets, are stored as they are unless a sealer is given.
+//
+// Trackers are safe for concurrent use; plans, events and views are plain data.
+package setupexp
