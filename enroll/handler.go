@@ -212,8 +212,8 @@ func (h *Handler) admit(ctx context.Context, v *visit) error {
 			return err
 		}
 	}
-	if h.set.signIn != nil && !v.Web {
-		return h.refuse(ctx, v, &Refusal{By: "sign_in", Reason: "sign_in_required"})
+	if h.set.signIn != nil && !v.Web { // a sign-in under way in the device's web view goes on
+		return h.noteRefusal(ctx, v, &Refusal{By: "sign_in", Reason: "sign_in_required"})
 	}
 	return nil
 }

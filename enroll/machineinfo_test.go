@@ -65,7 +65,8 @@ func TestParseMachineInfoRefuses(t *testing.T) {
 			assert.Zero(t, m)
 		})
 	}
-	for _, raw := range []string{"", "hello", "<plist>", "bplist00", "<plist><array/></plist>"} {
+	contained := "bplist00\xa1\x00\x08\x00\x00\x00\x00\x00\x00\x01\x01\x00\x00\x00\x00\x00\x00\x00\x01" + strings.Repeat("\x00", 15) + "\x0a"
+	for _, raw := range []string{contained, "", "hello", "<plist>", "bplist00", "<plist><array/></plist>"} {
 		_, err := ParseMachineInfo([]byte(raw))
 		require.ErrorIs(t, err, ErrMalformed, "%q", raw)
 	}

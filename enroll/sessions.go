@@ -60,19 +60,15 @@ func (h *Handler) save(ctx context.Context, s storage.EnrollmentSession, acts []
 	return h.store.UpdateSession(ctx, s, acts...)
 }
 
-// refuse records a refusal and returns it. A device that was never let in leaves an activity and no session, so that
-// invented serials do not fill the store.
+// refuse records a refusal, ends the session if there is one, and returns the refusal. A device that was never let in
+// leaves an activity and no session, so that invented serials do not fill the store.
 func (h *Handler) refuse(ctx context.Context, v *visit, no *Refusal) error {
-	v.acts = nil // what it asked for is in the refusal
-	act := activity.New(h.set.now(), activity.System, activity.EnrollmentRefused{
-		On: v.on(), SessionID: v.SessionID, Reason: no.Reason, By: no.By,
-	})
 	_, err := h.store.GetSession(ctx, v.SessionID)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		err = h.store.AppendActivities(ctx, act)
+		return h.noteRefusal(ctx, v, no)
 	case err == nil:
-		v.acts = []storage.Activity{act}
+		v.acts = append(v.acts, h.refusalOf(v, no))
 		err = h.change(ctx, v, func(s *storage.EnrollmentSession) error {
 			s.State, s.Reason, s.SealedFlow = storage.SessionRefused, no.Reason, nil
 			return nil
@@ -82,6 +78,20 @@ func (h *Handler) refuse(ctx context.Context, v *visit, no *Refusal) error {
 		return fmt.Errorf("enroll: record refusal: %w", err)
 	}
 	return no
+}
+
+// noteRefusal records a refusal that leaves the session as it is, and returns the refusal.
+func (h *Handler) noteRefusal(ctx context.Context, v *visit, no *Refusal) error {
+	if err := h.store.AppendActivities(ctx, h.refusalOf(v, no)); err != nil {
+		return fmt.Errorf("enroll: record refusal: %w", err)
+	}
+	return no
+}
+
+func (h *Handler) refusalOf(v *visit, no *Refusal) storage.Activity {
+	return activity.New(h.set.now(), activity.System, activity.EnrollmentRefused{
+		On: v.on(), SessionID: v.SessionID, Reason: no.Reason, By: no.By,
+	})
 }
 
 // DeleteExpired removes at most limit sessions whose time is over, and returns how many. Call it now and then, for

@@ -160,12 +160,12 @@ func (h *Handler) finishSignIn(ctx context.Context, r *http.Request) error {
 		return finishErr
 	}
 	v.User = &user
-	if err := h.authorize(ctx, v); err != nil {
-		return err
-	}
 	v.acts = append(v.acts, activity.New(h.set.now(), "user:"+user.Username, activity.SignedIn{
 		On: v.on(), SessionID: s.ID, Provider: provider, Username: user.Username,
 	}))
+	if err := h.authorize(ctx, v); err != nil {
+		return err
+	}
 	s.State, f.SignedInAt = storage.SessionAuthorized, h.set.now()
 	if s.User, err = json.Marshal(user); err != nil {
 		return fmt.Errorf("enroll: user: %w", err)

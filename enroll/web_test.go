@@ -214,4 +214,18 @@ func TestUserMayBeRefused(t *testing.T) {
 	assert.Equal(t, storage.SessionRefused, s.State)
 	assert.NotEqual(t, http.StatusOK, w.get(c, w.server.URL+base+"/profile").status)
 	assert.Zero(t, w.issuer.n.Load())
+	kinds, _ := w.acts()
+	assert.Equal(t, []string{"enrollment_started", "sign_in_started", "signed_in", "enrollment_refused"}, kinds)
+}
+
+// TestPostDoesNotDisturbASignIn has the same device POST while its user signs in.
+func TestPostDoesNotDisturbASignIn(t *testing.T) {
+	t.Parallel()
+	w := newWebFixture(t)
+	c := w.browser(false)
+	form := w.open(c, w.sign(nil)).header.Get("Location")
+	require.Equal(t, http.StatusForbidden, w.post(w.sign(nil)).status)
+	callback := w.submit(c, form, "jane", "sesame").header.Get("Location")
+	require.Equal(t, http.StatusSeeOther, w.get(c, callback).status)
+	require.Equal(t, http.StatusOK, w.get(c, w.server.URL+base+"/profile").status)
 }
