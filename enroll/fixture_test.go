@@ -54,6 +54,9 @@ func (c *challenges) IssueChallenge(context.Context, Candidate) (string, error) 
 	return fmt.Sprintf("challenge-%d", c.n.Add(1)), nil
 }
 
+// deviceCA is the authority of all fixtures; keys take long to make.
+var deviceCA = sync.OnceValues(func() (*enrolltest.DeviceCA, error) { return enrolltest.NewDeviceCA() })
+
 // fixture is a handler with what it needs, behind a real HTTPS server.
 type fixture struct {
 	t       testing.TB
@@ -78,7 +81,7 @@ func newFixture(t testing.TB, options func(f *fixture) []Option) *fixture {
 		clock: &clock{now: time.Now().UTC().Truncate(time.Microsecond)},
 	}
 	var err error
-	f.ca, err = enrolltest.NewDeviceCA()
+	f.ca, err = deviceCA()
 	require.NoError(t, err)
 	f.device, err = f.ca.Issue("device", time.Now())
 	require.NoError(t, err)
