@@ -181,11 +181,11 @@ func valueEnd(s string, i int) int {
 	for i < len(s) {
 		switch s[i] {
 		case '"':
-			for i++; s[i] != '"'; i++ {
-				if s[i] == '\\' {
-					i++
-				}
+			i = stringEnd(s, i)
+			if depth == 0 {
+				return i
 			}
+			continue
 		case '{', '[':
 			depth++
 		case '}', ']':
@@ -209,6 +209,22 @@ func valueEnd(s string, i int) int {
 		}
 	}
 	return i
+}
+
+// stringEnd returns where the string that begins at i ends. The quote that ends it has an even number of backslashes
+// before it.
+func stringEnd(s string, i int) int {
+	for i++; ; i++ {
+		j := strings.IndexByte(s[i:], '"')
+		i += j
+		n := 0
+		for s[i-1-n] == '\\' {
+			n++
+		}
+		if n%2 == 0 {
+			return i + 1
+		}
+	}
 }
 
 // text returns the string that v, a raw JSON value, stands for; "" if it is not a string.

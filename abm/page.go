@@ -79,8 +79,8 @@ func (p *DevicePage) decodeDevices(body []byte, d *jsontext.Decoder, records *re
 			continue
 		}
 		if p.Devices == nil {
-			// Records of a list are of similar size.
-			p.Devices = make([]Device, 0, len(body)/(len(v)+1)+1)
+			// Records of a list are of similar size, a quarter for those that are smaller.
+			p.Devices = make([]Device, 0, len(body)*5/4/(len(v)+1)+1)
 		}
 		p.Devices = append(p.Devices, dev)
 	}
