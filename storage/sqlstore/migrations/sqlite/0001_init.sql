@@ -49,7 +49,7 @@ CREATE TABLE enrollkit_devices (
     PRIMARY KEY (account, serial)
 );
 
-CREATE INDEX enrollkit_devices_serial ON enrollkit_devices (serial);
+CREATE INDEX enrollkit_devices_serial ON enrollkit_devices (serial, account);
 
 CREATE TABLE enrollkit_assignments (
     account             TEXT    NOT NULL,
