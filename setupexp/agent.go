@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -203,15 +204,13 @@ func (t *Tracker) serveHello(w http.ResponseWriter, r *http.Request, c caller) e
 	if err := readJSON(r, &req); err != nil {
 		return err
 	}
-	if len(req.Capabilities) > 32 {
-		return badRequest("too many capabilities")
+	if len(req.Capabilities) > 32 || slices.ContainsFunc(req.Capabilities, func(c string) bool { return len(c) > 64 }) {
+		return badRequest("too many or too long capabilities")
 	}
 	if _, err := t.current(r.Context(), c); err != nil {
 		return err
 	}
-	ev := Event{EnrollmentID: c.enrollmentID, Generation: c.generation, Body: AgentHello{
-		Version: req.Version, Capabilities: req.Capabilities,
-	}}
+	ev := Event{EnrollmentID: c.enrollmentID, Generation: c.generation, Body: AgentHello(req)}
 	if err := t.Observe(r.Context(), ev); err != nil {
 		return err
 	}

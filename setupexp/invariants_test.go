@@ -124,7 +124,7 @@ func checkLanes(t testing.TB, s State, out []Effect) {
 		busy := 0
 		for j := range s.Items {
 			w := s.Items[j]
-			if s.Plan.Items[j].Lane == it.Lane && w.State.working() && !(w.State == ItemParked && w.Deferred) {
+			if s.Plan.Items[j].Lane == it.Lane && w.occupies() {
 				busy++
 			}
 		}

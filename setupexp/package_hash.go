@@ -3,6 +3,7 @@ package setupexp
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -23,7 +24,7 @@ func HashPackage(r io.Reader, chunkSize int64) (size int64, sha256s []string, er
 			size += n
 			sha256s = append(sha256s, hex.EncodeToString(h.Sum(nil)))
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return size, sha256s, nil
 		}
 		if err != nil {

@@ -80,6 +80,9 @@ func (st *step) apply(ev Event) bool {
 	case PlanChanged:
 		st.planChanged(b)
 	case CommandResult:
+		if !st.s.sent(b.CommandUUID) {
+			return st.heard()
+		}
 		st.contact()
 		st.commandResult(b)
 	case queryAnswered:
@@ -98,10 +101,7 @@ func (st *step) apply(ev Event) bool {
 		st.contact()
 		return st.agentResult(b)
 	case DeviceContact:
-		if st.now.Sub(st.s.Contact.LastAt) < contactEvery && st.s.Contact.Pushes == 0 {
-			return false // nothing new, and not worth a write
-		}
-		st.contact()
+		return st.heard()
 	case dispatchFailed:
 		st.dispatchFailed(b)
 	case Admin:
@@ -117,6 +117,15 @@ func (st *step) apply(ev Event) bool {
 const contactEvery = 10 * time.Second
 
 func (st *step) contact() { st.s.Contact = Contact{LastAt: st.now} }
+
+// heard notes that the device was heard of, unless it was just now and nothing hangs on it: not worth a write then.
+func (st *step) heard() bool {
+	if st.now.Sub(st.s.Contact.LastAt) < contactEvery && st.s.Contact.Pushes == 0 {
+		return false
+	}
+	st.contact()
+	return true
+}
 
 func (st *step) ignored(b EventBody, reason string) {
 	kind := "none"

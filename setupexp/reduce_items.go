@@ -62,9 +62,10 @@ func (st *step) accepted(i int) {
 		if !late(w) {
 			return
 		}
-		if it.Proof == ProofAcknowledged {
+		switch it.Proof {
+		case ProofAcknowledged:
 			st.succeed(i)
-		} else if it.Proof == ProofPresent {
+		case ProofPresent:
 			st.probe(it.Kind) // the answer decides
 		}
 	case w.State == ItemReady || w.State == ItemBackoff || w.State == ItemBlocked:

@@ -200,34 +200,33 @@ func (st *step) send() {
 	}
 }
 
-// releaseResult takes the answer of a release command, and reports whether it was one.
-func (st *step) releaseResult(r CommandResult) bool {
-	rel := st.s.Release
-	if rel == nil {
-		return false
+// releaseNumber returns which release command has this UUID; 0 if none has.
+func (s *State) releaseNumber(uuid string) int {
+	if s.Release == nil {
+		return 0
 	}
-	number := 0
-	for n := rel.Sends; n > 0 && number == 0; n-- {
-		if st.s.releaseID(n) == r.CommandUUID {
-			number = n
+	for n := s.Release.Sends; n > 0; n-- {
+		if s.releaseID(n) == uuid {
+			return n
 		}
 	}
+	return 0
+}
+
+// releaseResult takes the answer of a release command. That of any of them counts.
+func (st *step) releaseResult(r CommandResult) {
 	switch {
-	case number == 0:
-		return false
 	case st.s.State != StateReleasing:
-		return true
 	case r.Status == StatusAcknowledged:
 		st.released("acknowledged")
 	case notAwaiting(r):
 		st.released("error_101")
 	case r.Status == StatusNotNow:
 		// The command stays queued and the device asks again by itself.
-		rel.SentAt = st.now
+		st.s.Release.SentAt = st.now
 	default:
 		st.askAwaiting()
 	}
-	return true
 }
 
 // released takes that the device has left Setup Assistant.

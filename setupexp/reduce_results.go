@@ -20,15 +20,16 @@ type queryAnswered struct {
 // EventKind implements EventBody.
 func (queryAnswered) EventKind() string { return "query_answered" }
 
+// sent reports whether a command is one of this run, other than a query.
+func (s *State) sent(uuid string) bool { return s.releaseNumber(uuid) > 0 || s.byExecution(uuid) >= 0 }
+
 // commandResult takes the answer of a command that is no query.
 func (st *step) commandResult(r CommandResult) {
-	if st.releaseResult(r) {
+	if st.s.releaseNumber(r.CommandUUID) > 0 {
+		st.releaseResult(r)
 		return
 	}
 	i := st.s.byExecution(r.CommandUUID)
-	if i < 0 {
-		return // a command of somebody else
-	}
 	w, it := &st.s.Items[i], &st.s.Plan.Items[i]
 	if r.Status == StatusAcknowledged {
 		st.accepted(i)

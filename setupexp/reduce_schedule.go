@@ -85,8 +85,7 @@ func (st *step) schedule() bool {
 	var ready []int
 	for i := range s.Items {
 		w, it := &s.Items[i], &s.Plan.Items[i]
-		// A parked item that nobody waits for gives its place up: the device may be busy for hours.
-		if w.State.working() && !(w.State == ItemParked && w.Deferred) {
+		if w.occupies() {
 			busy[it.Lane]++
 		}
 		if w.State == ItemReady && st.agentReady(i) {

@@ -181,6 +181,12 @@ func (w *Work) execution() string {
 	return w.Executions[len(w.Executions)-1]
 }
 
+// occupies reports whether the item takes a place in its lane. A parked item that nobody waits for gives its place up:
+// the device may be busy for hours.
+func (w *Work) occupies() bool {
+	return w.State.working() && (w.State != ItemParked || !w.Deferred)
+}
+
 // settled reports whether no release waits for the item.
 func (w *Work) settled() bool { return w.State.Ended() || w.Deferred }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/enrollkit/enrollkit/activity"
 	"github.com/enrollkit/enrollkit/internal/mdmcommand"
@@ -89,7 +90,7 @@ func (t *Tracker) open(ctx context.Context, enr storage.Enrollment, ev Event) (S
 			return State{}, fmt.Errorf("%w: %s", ErrRunOver, ev.EnrollmentID)
 		}
 		return State{}, nil
-	case a.Awaiting != storage.AwaitingTrue && !(t.settings.unheld && a.Source == "TokenUpdate"):
+	case a.Awaiting != storage.AwaitingTrue && (!t.settings.unheld || a.Source != "TokenUpdate"):
 		return State{}, nil
 	}
 	sub := Subject{
@@ -128,8 +129,7 @@ func (t *Tracker) step(ctx context.Context, run storage.Run, enr storage.Enrollm
 func (t *Tracker) commit(ctx context.Context, run storage.Run, enr storage.Enrollment, s State, ev Event) (State, error) {
 	next, effects := Reduce(s, ev)
 	change := storage.RunChange{}
-	place := 0
-	for _, e := range effects {
+	for i, e := range effects {
 		if e.Kind == EffectNotify {
 			change.Activities = append(change.Activities, activity.New(next.Now, e.Actor, e.Activity))
 			continue
@@ -138,12 +138,11 @@ func (t *Tracker) commit(ctx context.Context, run storage.Run, enr storage.Enrol
 		if err != nil {
 			return State{}, fmt.Errorf("setupexp: effect %s: %w", e.ID, err)
 		}
-		// A microsecond between them keeps their order.
-		due := ev.At.Add(microseconds(place))
+		// A microsecond between them keeps their order, and all of them are due.
+		due := ev.At.Add(-time.Duration(len(effects)-i) * time.Microsecond)
 		change.Effects = append(change.Effects, storage.Effect{
 			ID: e.ID, RunID: s.Subject.RunID, Kind: string(e.Kind), Document: doc, DueAt: due, CreatedAt: ev.At,
 		})
-		place++
 	}
 	doc, err := t.encode(ctx, next)
 	if err != nil {

@@ -377,3 +377,34 @@ func TestAwaitingIsAskedWhenAMessageDoesNotSay(t *testing.T) {
 	assert.Equal(t, ItemDeferred, b.view().Items[0].State)
 	assert.Empty(t, b.queue.of("DeviceConfigured"))
 }
+
+func TestAPlanThatComesTooLateIsWorkedOffInTheBackground(t *testing.T) {
+	t.Parallel()
+	m := newSim(t).awaiting(storage.AwaitingTrue).after(time.Minute)
+	require.Equal(t, ReleasePlanTimeout, m.s.Release.Reason)
+	m.answerRelease(StatusAcknowledged).do(PlanResolved{Plan: Plan{Items: []Item{simple("a"), accountItem("acc")}}})
+	assert.Equal(t, StateFinishing, m.s.State)
+	assert.Equal(t, ReasonAwaitLost, m.item("acc").Reason)
+	assert.Equal(t, ItemDispatched, m.item("a").State)
+	m.ack("a")
+	assert.Equal(t, StateClosed, m.s.State)
+}
+
+func TestResultsOfOtherCommandsAreNotKept(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, &Plan{Items: []Item{simple("wifi")}})
+	b.waits()
+	b.work()
+	b.observe(DeviceContact{Kind: "Idle"})
+	before, err := b.store.GetRun(t.Context(), RunID(testDevice, 1))
+	require.NoError(t, err)
+	for i := range 300 {
+		require.NoError(t, b.Observe(t.Context(), Event{
+			ID: fmt.Sprint("foreign", i), EnrollmentID: testDevice,
+			Body: CommandResult{CommandUUID: fmt.Sprint(i), Status: StatusAcknowledged},
+		}))
+	}
+	after, err := b.store.GetRun(t.Context(), RunID(testDevice, 1))
+	require.NoError(t, err)
+	assert.Equal(t, before.Version, after.Version)
+}

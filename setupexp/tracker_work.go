@@ -28,8 +28,6 @@ const (
 	slowestEffect = time.Minute
 )
 
-func microseconds(n int) time.Duration { return time.Duration(n) * time.Microsecond }
-
 // Run does the tracker's work until ctx ends: timers that are due and effects of the outbox, its own at once and those
 // of others within the poll interval. It returns ctx's error. Run it once in each process.
 func (t *Tracker) Run(ctx context.Context) error {

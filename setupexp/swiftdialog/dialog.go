@@ -14,9 +14,9 @@ import (
 type Dialog struct{ settings settings }
 
 type settings struct {
-	message, icon, button, quitKey string
-	fullScreen                     bool
-	texts                          map[string]string
+	message, icon, quitKey string
+	fullScreen             bool
+	texts                  map[string]string
 }
 
 // Option changes what the window shows.
