@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/enrollkit/enrollkit/enroll/enrolltest"
 	"github.com/enrollkit/enrollkit/setupexp"
 )
@@ -35,9 +37,14 @@ func newAgent(d *enrolltest.Device, client *http.Client, dir string) (*agent, er
 			}
 			url, _ := payload.Content["URL"].(string)
 			token, _ := payload.Content["Token"].(string)
-			if url != "" && token != "" {
-				return &agent{url: url, token: token, client: client, device: d, screen: newScreen(dir, d.Serial()), done: map[string]bool{}}, nil
+			if url == "" || token == "" {
+				continue
 			}
+			screen, err := newScreen(dir, d.Serial())
+			if err != nil {
+				return nil, err
+			}
+			return &agent{url: url, token: token, client: client, device: d, screen: screen, done: map[string]bool{}}, nil
 		}
 	}
 	return nil, errNoConfig
@@ -73,8 +80,12 @@ func (a *agent) run(ctx context.Context) error {
 				}
 			}
 		}
-		if err := a.call(ctx, http.MethodGet, "/status?wait=1&since="+status.Version, nil, &status); err != nil {
+		next := setupexp.AgentStatus{} // a new one: decoding into the old would change what the screen was shown
+		if err := a.call(ctx, http.MethodGet, "/status?wait=1&since="+status.Version, nil, &next); err != nil {
 			return err
+		}
+		if next.Version != "" { // it has changed
+			status = next
 		}
 	}
 }
@@ -113,8 +124,14 @@ func (a *agent) look(items []setupexp.ItemView) []setupexp.AgentReport {
 	return reports
 }
 
-// call sends one request. A status that has not changed leaves out as it is.
+// call sends one request, again and again while the server cannot answer it.
 func (a *agent) call(ctx context.Context, method, path string, in, out any) error {
+	retry := backoff.WithContext(backoff.NewExponentialBackOff(backoff.WithMaxInterval(5*time.Second)), ctx)
+	return backoff.Retry(func() error { return a.try(ctx, method, path, in, out) }, retry)
+}
+
+// try sends one request once. A status that has not changed leaves out as it is.
+func (a *agent) try(ctx context.Context, method, path string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
 	var body bytes.Buffer
@@ -139,5 +156,9 @@ func (a *agent) call(ctx context.Context, method, path string, in, out any) erro
 	case http.StatusNotModified:
 		return nil
 	}
-	return fmt.Errorf("agent: %s %s: %s", method, path, resp.Status)
+	err = fmt.Errorf("agent: %s %s: %s", method, path, resp.Status)
+	if resp.StatusCode < http.StatusInternalServerError {
+		return backoff.Permanent(err)
+	}
+	return err
 }

@@ -17,10 +17,15 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/micromdm/nanomdm/storage/inmem"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/enrollkit/enrollkit/enroll/enrolltest"
+	"github.com/enrollkit/enrollkit/enroll/nano"
+	"github.com/enrollkit/enrollkit/examples/internal/idp"
+	"github.com/enrollkit/enrollkit/examples/internal/scepca"
+	"github.com/enrollkit/enrollkit/examples/internal/sqlitedb"
 )
 
 const usage = `usage: quickstart [flags]
@@ -46,7 +51,7 @@ var errUsage = errors.New("see quickstart -h")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	err := run(ctx, os.Args[1:], os.Stdout)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
@@ -97,7 +102,7 @@ func parse(args []string) (config, error) {
 	return c, nil
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+func run(ctx context.Context, args []string, stdout io.Writer) error {
 	c, err := parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		_, err = io.WriteString(stdout, usage)
@@ -110,6 +115,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if c.dir, err = os.MkdirTemp("", "enrollkit-quickstart-"); err != nil {
 			return err
 		}
+	}
+	if _, err := os.Stat(filepath.Join(c.dir, sqlitedb.Database)); err == nil {
+		return fmt.Errorf("%s has the database of another run, whose simulated Apple is gone: name another folder", c.dir)
 	}
 	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return err
@@ -126,10 +134,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	demo := &demo{config: c, out: stdout, log: log, background: background}
 	err = demo.run(ctx)
 	stop()
-	if bg := background.Wait(); bg != nil && !errors.Is(bg, context.Canceled) && !errors.Is(err, errUnreleased) {
+	bg := background.Wait()
+	for _, f := range demo.cleanup {
+		err = errors.Join(err, f())
+	}
+	if bg != nil && !errors.Is(bg, context.Canceled) && !errors.Is(err, errUnreleased) {
 		err = bg
 	}
-	_ = stderr
 	return err
 }
 
@@ -149,6 +160,7 @@ type demo struct {
 	out        io.Writer
 	log        *zap.Logger
 	background *errgroup.Group
+	cleanup    []func() error // for when nothing works in the background any more
 }
 
 // errUnreleased means that devices are not released in time.
@@ -175,15 +187,11 @@ func (d *demo) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	store, closeStore, err := openStore(ctx, filepath.Join(d.dir, "enrollkit.db"))
+	db, err := sqlitedb.Create(ctx, d.dir)
 	if err != nil {
 		return err
 	}
-	defer closeStore()
-	sealer, err := openSealer(filepath.Join(d.dir, "keyset.json"))
-	if err != nil {
-		return err
-	}
+	d.cleanup = append(d.cleanup, db.Close)
 
 	var handler http.Handler // known once its URL is
 	serverURL, err := d.serve(ctx, "127.0.0.1:0",
@@ -191,9 +199,18 @@ func (d *demo) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	identityCA, err := scepca.New(time.Now)
+	if err != nil {
+		return err
+	}
+	provider, err := idp.New(serverURL+"/idp", oidcClient(serverURL), fleet.users, time.Now)
+	if err != nil {
+		return err
+	}
 	server, err := newServer(serverConfig{
-		url: serverURL, store: store, sealer: sealer, tls: tls, deviceCA: deviceCA.Certificate(),
-		pusher: pushes(fleet.Push), users: fleet.users, log: d.log,
+		url: serverURL, store: db, sealer: db.Sealer, tls: tls, deviceCA: deviceCA.Certificate(),
+		pusher: pushes(fleet.Push), log: d.log, mdmStore: nano.Serialize(inmem.New()),
+		identityCA: identityCA, provider: provider, sessionKey: randomKey(32), agentKey: randomKey(32),
 	})
 	if err != nil {
 		return err
@@ -209,7 +226,7 @@ func (d *demo) run(ctx context.Context) error {
 	_, _ = fmt.Fprintf(d.out, "page      %s/\nApple     %s/ (simulated)\nserver    %s/ (NanoMDM, enrollment, SCEP, sign-in, agent API)\nfiles     %s\n\n",
 		pageURL, appleURL, serverURL, d.dir)
 	d.background.Go(func() error { return server.run(ctx) })
-	return d.show(ctx, server, fleet, store)
+	return d.show(ctx, server, fleet, db)
 }
 
 // serve serves h in the background until ctx ends, and returns its URL.

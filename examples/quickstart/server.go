@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/micromdm/nanomdm/push"
-	"github.com/micromdm/nanomdm/storage/inmem"
+	nanostorage "github.com/micromdm/nanomdm/storage"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -42,8 +42,14 @@ type serverConfig struct {
 	tls      *localTLS
 	deviceCA *x509.Certificate // in place of Apple's
 	pusher   push.Pusher       // in place of Apple's push service
-	users    []idp.User
 	log      *zap.Logger
+
+	// What a server keeps beside enrollkit's store.
+	mdmStore   nanostorage.AllStorage // NanoMDM's
+	identityCA *scepca.CA
+	provider   *idp.Provider
+	sessionKey []byte // signs the session ids that travel through devices
+	agentKey   []byte // makes the agents' credentials
 }
 
 func newServer(c serverConfig) (*server, error) {
@@ -64,8 +70,7 @@ func newServer(c serverConfig) (*server, error) {
 	}
 
 	// 2. The setup experience, which reaches devices through NanoMDM's queue.
-	mdmStore := nano.Serialize(inmem.New())
-	commander, err := nano.NewCommander(mdmStore, c.pusher)
+	commander, err := nano.NewCommander(c.mdmStore, c.pusher)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +82,7 @@ func newServer(c serverConfig) (*server, error) {
 		return nil, err
 	}
 	if s.tracker, err = setupexp.New(c.store, plans, commander,
-		setupexp.WithAgentKey(randomKey(32)), setupexp.WithSealer(c.sealer), setupexp.WithLogger(c.log)); err != nil {
+		setupexp.WithAgentKey(c.agentKey), setupexp.WithSealer(c.sealer), setupexp.WithLogger(c.log)); err != nil {
 		return nil, err
 	}
 	plans.agentToken = s.tracker.AgentToken
@@ -85,25 +90,27 @@ func newServer(c serverConfig) (*server, error) {
 	mux.Handle("GET /software/{name}", plans.software)
 
 	// 3. Enrollment, with a sign-in, a minimum OS and identities by SCEP; check-ins by NanoMDM.
-	ca, err := scepca.New(time.Now)
+	scep, err := c.identityCA.Handler()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.mountEnrollment(mux, c, ca); err != nil {
-		return nil, err
-	}
-	keys, err := enroll.NewSessionKeys(randomKey(32))
+	mux.Handle("/scep", scep)
+	mux.Handle("/idp/", c.provider)
+	keys, err := enroll.NewSessionKeys(c.sessionKey)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.mountHandler(mux, c, ca, keys); err != nil {
+	h, err := newEnrollment(c, keys)
+	if err != nil {
 		return nil, err
 	}
+	mux.Handle("/mdm/sso", h)
+	mux.Handle("/mdm/sso/", h)
 	checkIns, err := enroll.NewCheckIns(c.store, keys, enroll.WithObserver(s.tracker), enroll.WithCheckInLogger(c.log))
 	if err != nil {
 		return nil, err
 	}
-	if err := mountMDM(mux, mdmStore, checkIns, ca.PEM(), c.pusher, randomText()); err != nil {
+	if err := mountMDM(mux, c.mdmStore, checkIns, c.identityCA.PEM(), c.pusher, randomText()); err != nil {
 		return nil, err
 	}
 
@@ -118,46 +125,32 @@ func newServer(c serverConfig) (*server, error) {
 	return s, nil
 }
 
-// mountEnrollment mounts the servers an enrollment leans on: the identity provider and the certificate authority.
-func (s *server) mountEnrollment(mux *http.ServeMux, c serverConfig, ca *scepca.CA) error {
-	provider, err := idp.New(c.url+"/idp", oidcClient(c.url), c.users, time.Now)
-	if err != nil {
-		return err
-	}
-	mux.Handle("/idp/", provider)
-	scep, err := ca.Handler()
-	if err != nil {
-		return err
-	}
-	mux.Handle("/scep", scep)
-	return nil
-}
-
+// oidcClient is what the identity provider knows of the server.
 func oidcClient(url string) idp.Client {
 	return idp.Client{ID: "enrollkit", Secret: "quickstart", RedirectURL: url + "/mdm/sso/callback"}
 }
 
-// mountHandler mounts what a device meets before it is enrolled.
-func (s *server) mountHandler(mux *http.ServeMux, c serverConfig, ca *scepca.CA, keys *enroll.SessionKeys) error {
+// newEnrollment returns what a device meets before it is enrolled.
+func newEnrollment(c serverConfig, keys *enroll.SessionKeys) (*enroll.Handler, error) {
 	client := oidcClient(c.url)
 	signIn, err := enroll.NewOIDC(c.url+"/idp", client.ID, client.Secret,
 		enroll.WithProviderName("Quickstart"), enroll.WithOIDCHTTPClient(c.tls.client()))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	fingerprint := sha256.Sum256(ca.Certificate().Raw)
+	fingerprint := sha256.Sum256(c.identityCA.Certificate().Raw)
 	identity, err := enroll.NewSCEP(
-		enroll.SCEPSettings{URL: c.url + "/scep", CAFingerprint: fingerprint[:]}, challenges{ca})
+		enroll.SCEPSettings{URL: c.url + "/scep", CAFingerprint: fingerprint[:]}, challenges{c.identityCA})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	gate, err := enroll.NewOSGate(enroll.FailClosed, enroll.MinimumByFamily(map[string]enroll.OSMinimum{
 		"Mac": {Version: "26.0"}, "iPhone": {Version: "26.0"}, "iPad": {Version: "26.0"},
 	}))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	h, err := enroll.New(c.url+"/mdm/sso", c.store, keys, enroll.ProfileSettings{
+	return enroll.New(c.url+"/mdm/sso", c.store, keys, enroll.ProfileSettings{
 		Identifier: "com.example.quickstart.mdm", DisplayName: "Quickstart MDM", Organization: "Example Inc.",
 		Topic: "com.apple.mgmt.External.quickstart", ServerURL: c.url + "/mdm",
 		Payloads: []enroll.Payload{enroll.RootCertificate("Quickstart CA", c.tls.ca)},
@@ -166,12 +159,6 @@ func (s *server) mountHandler(mux *http.ServeMux, c serverConfig, ca *scepca.CA,
 		enroll.WithDeviceCAs(c.deviceCA), enroll.WithSignIn(signIn, c.sealer), enroll.WithOSGate(gate),
 		enroll.WithBranding(enroll.Branding{Organization: "Example Inc.", Support: "help@example.com"}),
 		enroll.WithLogger(c.log))
-	if err != nil {
-		return err
-	}
-	mux.Handle("/mdm/sso", h)
-	mux.Handle("/mdm/sso/", h)
-	return nil
 }
 
 // challenges hands out the authority's challenges.
