@@ -101,6 +101,19 @@ func (a *Accounts) CreateKeyPair(ctx context.Context, account string) (storage.K
 	return k, nil
 }
 
+// Delete removes an account with its key pairs, token, inventory and assignments. It asks nothing of Apple: devices keep
+// the profile they have there. Deleting an account that does not exist is no error.
+func (a *Accounts) Delete(ctx context.Context, name string) error {
+	act := activity.New(a.s.now(), activity.System, activity.AccountDeleted{On: activity.On{Account: name}})
+	if err := a.store.DeleteAccount(ctx, name, act); err != nil {
+		return fmt.Errorf("abm: delete account: %w", err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.clients, name)
+	return nil
+}
+
 // Token returns the server token of an account. It returns [ErrNoToken] before the first import.
 func (a *Accounts) Token(ctx context.Context, account string) (Token, error) {
 	acct, err := a.store.GetAccount(ctx, account)

@@ -141,6 +141,30 @@ func TestSyncNowWaitsForOtherEngine(t *testing.T) {
 	})
 }
 
+// An account that is deleted is not worked on any more, and one that is created is noticed.
+func TestRunNoticesAccounts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldAt(t, nil, 5)
+		e := w.engine(t)
+		stop := startEngine(t, e)
+		time.Sleep(5 * time.Minute)
+		other, err := w.apple.AddMDMServer("Other")
+		require.NoError(t, err)
+		require.NoError(t, w.apple.AddDevices(other, w.apple.RandomDevices(4)...))
+		w.account(t, e.Accounts(), "late", other)
+		require.NoError(t, e.Accounts().Delete(t.Context(), acme))
+		time.Sleep(30 * time.Minute)
+		synctest.Wait()
+		_, err = e.Accounts().Client(t.Context(), acme)
+		require.ErrorIs(t, err, storage.ErrNotFound)
+		rows, _, err := w.store.ListAssignments(t.Context(), storage.AssignmentFilter{Account: "late", State: storage.AssignmentSatisfied}, storage.Page{})
+		require.NoError(t, err)
+		assert.Len(t, rows, 4)
+		stop()
+	})
+}
+
 // A lease that is lost in the middle of a step ends the step.
 func TestLostLeaseEndsStep(t *testing.T) {
 	t.Parallel()
@@ -151,6 +175,13 @@ func TestLostLeaseEndsStep(t *testing.T) {
 			require.NoError(t, w.store.ReleaseLease(ctx, storage.Lease{Name: s.fence.Name, Owner: e.s.owner, Token: s.fence.Token}))
 			_, err := w.store.AcquireLease(ctx, s.fence.Name, "someone else", time.Now(), time.Hour)
 			require.NoError(t, err)
+			// Before the loss is noticed, the store refuses what is written.
+			require.ErrorIs(t, s.commit(ctx, storage.InventoryChange{}), storage.ErrLeaseLost)
+			_, err = s.observe(ctx, []Device{{SerialNumber: "X"}}, nil, nil)
+			require.ErrorIs(t, err, storage.ErrLeaseLost)
+			rows := []storage.Assignment{{Account: acme, Serial: "X", State: storage.AssignmentPending}}
+			_, err = e.writeRows(ctx, s.fence, nil, rows, retryRow(time.Now()))
+			require.ErrorIs(t, err, storage.ErrLeaseLost)
 			<-ctx.Done()
 			return ctx.Err()
 		})
