@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -182,7 +183,11 @@ func TestDeferredTransactionsWaitTheirTurn(t *testing.T) {
 	defer func() { require.NoError(t, firstDB.Close()) }()
 	require.NoError(t, first.CreateAccount(t.Context(), storage.Account{Name: "acme"}))
 	var wg sync.WaitGroup
-	for range 4 { // a store and a pool each, so that they meet in the database only
+	var devices []storage.Device
+	for i := range 500 { // enough for the transactions to meet
+		devices = append(devices, storage.Device{Account: "acme", Serial: strconv.Itoa(i)})
+	}
+	for range 6 { // a store and a pool each, so that they meet in the database only
 		wg.Go(func() {
 			db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_txlock=deferred")
 			if !assert.NoError(t, err) {
@@ -193,8 +198,8 @@ func TestDeferredTransactionsWaitTheirTurn(t *testing.T) {
 			if !assert.NoError(t, err) {
 				return
 			}
-			for range 40 {
-				c := storage.InventoryChange{Account: "acme", Devices: []storage.Device{{Account: "acme", Serial: "s"}}}
+			for range 10 {
+				c := storage.InventoryChange{Account: "acme", Devices: devices}
 				assert.NoError(t, s.CommitInventory(t.Context(), c)) // reads before it writes
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/enrollkit/enrollkit/storage"
@@ -220,10 +221,9 @@ func watchingActivities(t *testing.T, open Open) {
 		}
 		equal(t, len(seen), 2*writers*each)
 		for i := 0; i < len(seen); i += 2 { // those of one call stay together
-			var first, second int
-			fmt.Sscan(seen[i], &first)
-			fmt.Sscan(seen[i+1], &second)
-			equal(t, second, first+1)
+			first, err := strconv.Atoi(seen[i])
+			ok(t, err)
+			equal(t, seen[i+1], strconv.Itoa(first+1))
 		}
 	})
 }

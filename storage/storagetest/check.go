@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 
@@ -39,7 +40,7 @@ func equal(t testing.TB, got, want any) {
 func brief(v any) string {
 	s := fmt.Sprintf("%+v", v)
 	if len(s) > 2000 {
-		s = s[:2000] + fmt.Sprintf("... (%d characters)", len(s))
+		s = strings.ToValidUTF8(s[:2000], "") + fmt.Sprintf("... (%d bytes)", len(s))
 	}
 	return s
 }
