@@ -183,7 +183,7 @@ func readJSON(r *http.Request, v any) error {
 func (t *Tracker) current(ctx context.Context, c caller) (State, error) {
 	run, err := t.store.GetRun(ctx, RunID(c.enrollmentID, c.generation))
 	if err == nil && RunState(run.State) != StateSuperseded {
-		return t.load(ctx, run)
+		return t.load(run)
 	}
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return State{}, err
@@ -218,11 +218,14 @@ func (t *Tracker) serveHello(w http.ResponseWriter, r *http.Request, c caller) e
 	if err != nil {
 		return err
 	}
-	return t.writeStatus(w, &s)
+	return t.writeStatus(r.Context(), w, &s)
 }
 
-func (t *Tracker) writeStatus(w http.ResponseWriter, s *State) error {
+func (t *Tracker) writeStatus(ctx context.Context, w http.ResponseWriter, s *State) error {
 	v := s.view()
+	if err := t.open(ctx, s); err != nil {
+		return err
+	}
 	w.Header().Set("ETag", `"`+v.Version+`"`)
 	writeJSON(w, http.StatusOK, AgentStatus{View: v, Work: s.agentWork()})
 	return nil
@@ -267,7 +270,7 @@ func (t *Tracker) serveStatus(w http.ResponseWriter, r *http.Request, c caller) 
 		}
 		version := s.view().Version
 		if since == "" || since != version {
-			return t.writeStatus(w, &s)
+			return t.writeStatus(ctx, w, &s)
 		}
 		again := time.NewTimer(reread)
 		select {

@@ -220,7 +220,7 @@ func FuzzAgentBodies(f *testing.F) {
 		}
 		run, err := b.store.GetRun(t.Context(), RunID(testDevice, 1))
 		require.NoError(t, err)
-		_, err = decodeState(run.Document)
+		_, err = b.load(run)
 		require.NoError(t, err)
 	})
 }

@@ -165,7 +165,7 @@ func checkPure(t testing.TB, before State, ev Event, after State) {
 	ev.ID = "same"
 	once, _ := Reduce(before, ev)
 	require.Equal(t, doc, jsonOf(t, before), "Reduce changed its argument")
-	stored, err := decodeState([]byte(doc))
+	stored, err := parseState([]byte(doc))
 	if before.State != "" {
 		require.NoError(t, err)
 		again, _ := Reduce(stored, ev)

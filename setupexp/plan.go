@@ -98,8 +98,6 @@ type Item struct {
 	Weight int `json:"weight,omitempty"`
 	// Spec is what to do, as its kind defines it: see [ProfileSpec], [PackageSpec], [ScriptSpec], [AccountSpec].
 	Spec json.RawMessage `json:"spec,omitempty"`
-	// SealedSpec replaces Spec in a stored run if the tracker has a sealer.
-	SealedSpec []byte `json:"sealed_spec,omitempty"`
 }
 
 // Kind is what an item is. It chooses the executor.

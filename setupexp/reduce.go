@@ -165,6 +165,7 @@ func (st *step) planned(p Plan) bool {
 	if st.s.Plan != nil {
 		return false // an earlier answer counts
 	}
+	p, st.s.specs = takeSpecs(p)
 	st.s.Plan = &p
 	st.s.PlannedAt = st.now
 	st.s.Items = make([]Work, len(p.Items))

@@ -1,8 +1,6 @@
 package setupexp
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 )
@@ -117,7 +115,8 @@ type State struct {
 	Subject Subject  `json:"subject"`
 	Limits  Limits   `json:"limits"`
 	State   RunState `json:"state"`
-	// Plan is nil until it is settled. It is shared between copies of a State and never changed.
+	// Plan is nil until it is settled. It is shared between copies of a State and never changed. Its items have no Spec:
+	// specs are kept apart.
 	Plan  *Plan  `json:"plan,omitempty"`
 	Items []Work `json:"items,omitempty"` // one for each item of the plan, in its order
 
@@ -146,6 +145,8 @@ type State struct {
 	Seen []string `json:"seen,omitempty"`
 	// Counter makes ids of effects unique.
 	Counter int `json:"counter"`
+
+	specs *specs // of the plan's items, stored beside the state
 }
 
 // Work is how an item fares.
@@ -289,19 +290,4 @@ func (s *State) byExecution(id string) int {
 		return -1
 	}
 	return slices.IndexFunc(s.Items, func(w Work) bool { return slices.Contains(w.Executions, id) })
-}
-
-// decodeState reads a stored run.
-func decodeState(doc []byte) (State, error) {
-	var s State
-	if err := json.Unmarshal(doc, &s); err != nil {
-		return State{}, fmt.Errorf("setupexp: read run: %w", err)
-	}
-	if s.Schema != schemaVersion {
-		return State{}, fmt.Errorf("setupexp: read run: schema version %d, this code knows %d", s.Schema, schemaVersion)
-	}
-	if s.Plan != nil && len(s.Items) != len(s.Plan.Items) || s.Plan == nil && len(s.Items) > 0 {
-		return State{}, fmt.Errorf("setupexp: read run: %d items do not fit the plan", len(s.Items))
-	}
-	return s, nil
 }

@@ -1,10 +1,7 @@
 package setupexp
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -178,53 +175,6 @@ func (t *Tracker) wake() {
 	default: // it will
 	}
 }
-
-// load reads a stored run and opens its specs.
-func (t *Tracker) load(ctx context.Context, run storage.Run) (State, error) {
-	s, err := decodeState(run.Document)
-	if err != nil || t.settings.sealer == nil || s.Plan == nil {
-		return s, err
-	}
-	for i := range s.Plan.Items {
-		it := &s.Plan.Items[i]
-		if it.SealedSpec == nil {
-			continue
-		}
-		spec, err := t.settings.sealer.Open(ctx, it.SealedSpec, specContext(run.ID, it.ID))
-		if err != nil {
-			return State{}, fmt.Errorf("setupexp: run %s: item %q: %w", run.ID, it.ID, err)
-		}
-		it.Spec = spec
-	}
-	return s, nil
-}
-
-// encode is the inverse of load. A spec that was sealed before keeps its ciphertext.
-func (t *Tracker) encode(ctx context.Context, s State) ([]byte, error) {
-	if t.settings.sealer != nil && s.Plan != nil {
-		p := *s.Plan
-		p.Items = slices.Clone(p.Items)
-		for i := range p.Items {
-			it := &p.Items[i]
-			if it.SealedSpec == nil && len(it.Spec) > 0 {
-				sealed, err := t.settings.sealer.Seal(ctx, it.Spec, specContext(s.Subject.RunID, it.ID))
-				if err != nil {
-					return nil, fmt.Errorf("setupexp: run %s: item %q: %w", s.Subject.RunID, it.ID, err)
-				}
-				it.SealedSpec = sealed
-			}
-			it.Spec = nil
-		}
-		s.Plan = &p
-	}
-	doc, err := json.Marshal(s)
-	if err != nil {
-		return nil, fmt.Errorf("setupexp: run %s: %w", s.Subject.RunID, err)
-	}
-	return doc, nil
-}
-
-func specContext(runID, item string) []byte { return []byte("setupexp spec " + runID + " " + item) }
 
 // watchers wakes those who wait for a run to change, in this process.
 type watchers struct {

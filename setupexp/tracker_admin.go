@@ -59,7 +59,7 @@ func (t *Tracker) viewOf(ctx context.Context, enrollmentID string, generation in
 	if err != nil {
 		return View{}, err
 	}
-	s, err := t.load(ctx, run)
+	s, err := t.load(run)
 	if err != nil {
 		return View{}, err
 	}

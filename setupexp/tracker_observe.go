@@ -69,20 +69,20 @@ func (t *Tracker) try(ctx context.Context, ev Event) (State, error) {
 	if errors.Is(err, storage.ErrNotFound) {
 		run, err = t.store.GetRun(ctx, RunID(ev.EnrollmentID, ev.Generation))
 		if errors.Is(err, storage.ErrNotFound) {
-			return t.open(ctx, enr, ev)
+			return t.openRun(ctx, enr, ev)
 		}
 	}
 	if err != nil {
 		return State{}, fmt.Errorf("setupexp: observe: %w", err)
 	}
 	if _, again := ev.Body.(Authenticated); again && run.Generation == ev.Generation {
-		return t.load(ctx, run) // the message that began this generation
+		return t.load(run) // the message that began this generation
 	}
 	return t.step(ctx, run, enr, ev, true)
 }
 
-// open opens the first run of a generation if the event calls for one.
-func (t *Tracker) open(ctx context.Context, enr storage.Enrollment, ev Event) (State, error) {
+// openRun opens the first run of a generation if the event calls for one.
+func (t *Tracker) openRun(ctx context.Context, enr storage.Enrollment, ev Event) (State, error) {
 	a, ok := ev.Body.(AwaitingSeen)
 	switch {
 	case !ok:
@@ -109,7 +109,7 @@ func (t *Tracker) open(ctx context.Context, enr storage.Enrollment, ev Event) (S
 
 // step moves a stored run. Whether the enrollment may be moved with it is false for one of an older generation.
 func (t *Tracker) step(ctx context.Context, run storage.Run, enr storage.Enrollment, ev Event, current bool) (State, error) {
-	s, err := t.load(ctx, run)
+	s, err := t.load(run)
 	if err != nil {
 		return State{}, err
 	}
@@ -118,7 +118,9 @@ func (t *Tracker) step(ctx context.Context, run storage.Run, enr storage.Enrollm
 			return State{}, err
 		}
 	}
-	ev.Body = t.read(&s, ev.Body)
+	if ev.Body, err = t.read(ctx, s, ev.Body); err != nil {
+		return State{}, err
+	}
 	if !current {
 		enr = storage.Enrollment{}
 	}
@@ -144,7 +146,7 @@ func (t *Tracker) commit(ctx context.Context, run storage.Run, enr storage.Enrol
 			ID: e.ID, RunID: s.Subject.RunID, Kind: string(e.Kind), Document: doc, DueAt: due, CreatedAt: ev.At,
 		})
 	}
-	doc, err := t.encode(ctx, next)
+	doc, err := t.encode(ctx, &next)
 	if err != nil {
 		return State{}, err
 	}
@@ -194,51 +196,54 @@ func moveEnrollment(enr storage.Enrollment, s *State) (storage.Enrollment, bool)
 }
 
 // read turns the answer of a query into what it shows.
-func (t *Tracker) read(s *State, body EventBody) EventBody {
+func (t *Tracker) read(ctx context.Context, s State, body EventBody) (EventBody, error) {
 	r, ok := body.(CommandResult)
 	if !ok {
-		return body
+		return body, nil
 	}
 	for key, q := range s.Queries {
 		for n := q.Number; n > max(0, q.Number-4); n-- {
 			if s.queryID(key, n) != r.CommandUUID {
 				continue
 			}
-			if r.Status == StatusNotNow {
-				return DeviceContact{Kind: "NotNow"} // the question stays
+			switch {
+			case r.Status == StatusNotNow:
+				return DeviceContact{Kind: "NotNow"}, nil // the question stays
+			case r.Status != StatusAcknowledged:
+				return queryAnswered{Key: key, Failed: true}, nil
+			case key == queryAwaiting:
+				return readAwaiting(r), nil
 			}
-			return t.readQuery(s, key, r)
+			return t.readProbe(ctx, &s, Kind(key), r)
 		}
 	}
-	return body
+	return body, nil
 }
 
-func (t *Tracker) readQuery(s *State, key string, r CommandResult) EventBody {
-	a := queryAnswered{Key: key}
-	if r.Status != StatusAcknowledged {
+func readAwaiting(r CommandResult) queryAnswered {
+	a := queryAnswered{Key: queryAwaiting}
+	awaiting, err := mdmcommand.ReadAwaitingConfiguration(r.Raw)
+	switch {
+	case err != nil || awaiting == nil:
 		a.Failed = true
-		return a
+	case *awaiting:
+		a.Awaiting = storage.AwaitingTrue
+	default:
+		a.Awaiting = storage.AwaitingFalse
 	}
-	if key == queryAwaiting {
-		awaiting, err := mdmcommand.ReadAwaitingConfiguration(r.Raw)
-		switch {
-		case err != nil || awaiting == nil:
-			a.Failed = true
-		case *awaiting:
-			a.Awaiting = storage.AwaitingTrue
-		default:
-			a.Awaiting = storage.AwaitingFalse
-		}
-		return a
-	}
-	p, ok := t.executors[Kind(key)].(Prober)
-	if !ok {
-		a.Failed = true
-		return a
-	}
-	presence, err := p.Read(s.itemsOf(Kind(key)), r.Raw)
-	a.Presence, a.Failed = presence, err != nil
 	return a
+}
+
+func (t *Tracker) readProbe(ctx context.Context, s *State, k Kind, r CommandResult) (EventBody, error) {
+	p, ok := t.executors[k].(Prober)
+	if !ok {
+		return queryAnswered{Key: string(k), Failed: true}, nil
+	}
+	if err := t.open(ctx, s); err != nil {
+		return nil, err
+	}
+	presence, err := p.Read(s.itemsOf(k), r.Raw)
+	return queryAnswered{Key: string(k), Presence: presence, Failed: err != nil}, nil
 }
 
 // itemsOf returns the items of a kind.

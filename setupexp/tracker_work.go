@@ -144,7 +144,10 @@ func (t *Tracker) doStored(ctx context.Context, runID string, e storage.Effect) 
 	if err != nil {
 		return "", false, err
 	}
-	s, err := t.load(ctx, run)
+	s, err := t.load(run)
+	if err == nil {
+		err = t.open(ctx, &s)
+	}
 	if err != nil {
 		return "", false, err
 	}

@@ -1,0 +1,174 @@
+package setupexp
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// A stored run is one JSON object of the form
+//
+//	{"state_bytes":N,"state":{...},"specs":{...}}
+//
+// where N is the length of the state's JSON. The specs of the items, which may be large and secret, stand apart: each
+// step copies them as they are, and only executors and the agent's status open them. With a sealer they are one
+// ciphertext, a JSON string.
+const (
+	documentHead  = `{"state_bytes":`
+	documentState = `,"state":`
+	documentSpecs = `,"specs":`
+)
+
+// specs are the specs of a plan's items. They never change.
+type specs struct {
+	plain  map[string]json.RawMessage // by item id; nil if they were loaded and not opened
+	stored []byte                     // as they are in the document; nil if they were not stored yet
+}
+
+// takeSpecs returns a copy of the plan without specs, and the specs.
+func takeSpecs(p Plan) (Plan, *specs) {
+	sp := &specs{plain: make(map[string]json.RawMessage, len(p.Items))}
+	items := make([]Item, len(p.Items))
+	for i, it := range p.Items {
+		if len(it.Spec) > 0 {
+			sp.plain[it.ID] = it.Spec
+		}
+		it.Spec = nil
+		items[i] = it
+	}
+	p.Items = items
+	return p, sp
+}
+
+// joinDocument makes the document of a stored run.
+func joinDocument(state, specs []byte) []byte {
+	n := strconv.Itoa(len(state))
+	doc := make([]byte, 0, len(documentHead)+len(n)+len(documentState)+len(state)+len(documentSpecs)+len(specs)+1)
+	doc = append(append(doc, documentHead...), n...)
+	doc = append(append(doc, documentState...), state...)
+	doc = append(append(doc, documentSpecs...), specs...)
+	return append(doc, '}')
+}
+
+// splitDocument is the inverse of joinDocument.
+func splitDocument(doc []byte) (state, specs []byte, err error) {
+	malformed := fmt.Errorf("setupexp: read run: malformed document")
+	rest, ok := bytes.CutPrefix(doc, []byte(documentHead))
+	number, rest, found := bytes.Cut(rest, []byte(documentState))
+	n, numErr := strconv.Atoi(string(number))
+	if !ok || !found || numErr != nil || n < 0 || n > len(rest) {
+		return nil, nil, malformed
+	}
+	specs, ok = bytes.CutPrefix(rest[n:], []byte(documentSpecs))
+	if !ok || len(specs) < 2 || specs[len(specs)-1] != '}' {
+		return nil, nil, malformed
+	}
+	return rest[:n], specs[:len(specs)-1], nil
+}
+
+// parseState reads the JSON of a State.
+func parseState(doc []byte) (State, error) {
+	var s State
+	if err := json.Unmarshal(doc, &s); err != nil {
+		return State{}, fmt.Errorf("setupexp: read run: %w", err)
+	}
+	if s.Schema != schemaVersion {
+		return State{}, fmt.Errorf("setupexp: read run: schema version %d, this code knows %d", s.Schema, schemaVersion)
+	}
+	if s.Plan != nil && len(s.Items) != len(s.Plan.Items) || s.Plan == nil && len(s.Items) > 0 {
+		return State{}, fmt.Errorf("setupexp: read run: %d items do not fit the plan", len(s.Items))
+	}
+	for _, q := range s.Queries {
+		if q == nil {
+			return State{}, fmt.Errorf("setupexp: read run: empty query")
+		}
+	}
+	planned := s.State == StateRunning || s.State == StateHeld || s.State == StateReadyManual
+	if planned && s.Plan == nil || s.State == StateHeld && s.Hold == nil || s.State == StateReleasing && s.Release == nil {
+		return State{}, fmt.Errorf("setupexp: read run: state %q lacks what belongs to it", s.State)
+	}
+	return s, nil
+}
+
+// load reads a stored run. Its specs stay closed.
+func (t *Tracker) load(run storage.Run) (State, error) {
+	state, stored, err := splitDocument(run.Document)
+	if err != nil {
+		return State{}, err
+	}
+	s, err := parseState(state)
+	if err != nil {
+		return State{}, err
+	}
+	s.specs = &specs{stored: stored}
+	return s, nil
+}
+
+// encode is the inverse of load.
+func (t *Tracker) encode(ctx context.Context, s *State) ([]byte, error) {
+	state, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("setupexp: run %s: %w", s.Subject.RunID, err)
+	}
+	stored := []byte("{}")
+	if s.specs != nil && s.specs.stored != nil {
+		stored = s.specs.stored
+	} else if s.specs != nil {
+		if stored, err = t.closeSpecs(ctx, s); err != nil {
+			return nil, fmt.Errorf("setupexp: run %s: %w", s.Subject.RunID, err)
+		}
+	}
+	return joinDocument(state, stored), nil
+}
+
+// closeSpecs returns the specs as they are stored.
+func (t *Tracker) closeSpecs(ctx context.Context, s *State) ([]byte, error) {
+	plain, err := json.Marshal(s.specs.plain)
+	if err != nil || t.settings.sealer == nil {
+		return plain, err
+	}
+	sealed, err := t.settings.sealer.Seal(ctx, plain, specContext(s.Subject.RunID))
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(sealed) // base64
+}
+
+// open puts the specs into the items of a loaded run.
+func (t *Tracker) open(ctx context.Context, s *State) error {
+	if s.Plan == nil || s.specs == nil {
+		return nil
+	}
+	sp := s.specs.plain
+	if sp == nil {
+		plain := s.specs.stored
+		if len(plain) > 0 && plain[0] == '"' {
+			var sealed []byte
+			err := json.Unmarshal(plain, &sealed)
+			if err == nil && t.settings.sealer == nil {
+				err = storage.ErrSealed
+			}
+			if err == nil {
+				plain, err = t.settings.sealer.Open(ctx, sealed, specContext(s.Subject.RunID))
+			}
+			if err != nil {
+				return fmt.Errorf("setupexp: run %s: open specs: %w", s.Subject.RunID, err)
+			}
+		}
+		if err := json.Unmarshal(plain, &sp); err != nil {
+			return fmt.Errorf("setupexp: run %s: open specs: %w", s.Subject.RunID, err)
+		}
+	}
+	p, _ := takeSpecs(*s.Plan) // a copy
+	for i := range p.Items {
+		p.Items[i].Spec = sp[p.Items[i].ID]
+	}
+	s.Plan = &p
+	return nil
+}
+
+func specContext(runID string) []byte { return []byte("setupexp specs " + runID) }
