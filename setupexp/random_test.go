@@ -81,7 +81,7 @@ func randomEvent(r *rand.Rand, s *State) EventBody {
 func TestInvariantsHoldInRandomRuns(t *testing.T) {
 	t.Parallel()
 	runs := 600
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		runs = 100
 	}
 	seed := time.Now().UnixNano()
