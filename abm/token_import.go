@@ -112,9 +112,6 @@ func (a *Accounts) storeToken(ctx context.Context, account string, in importedTo
 	if err != nil {
 		return storage.Account{}, fmt.Errorf("abm: import token: %w", err)
 	}
-	a.mu.Lock()
-	delete(a.clients, account)
-	a.mu.Unlock()
 	if moved {
 		return acct, a.forgetCursor(ctx, account)
 	}

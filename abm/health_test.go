@@ -1,0 +1,103 @@
+package abm
+
+import (
+	"context"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// A token that was refused while another one took its place says nothing about that one.
+func TestHealthOfReplacedTokenIsNoNews(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	e := w.engine(t)
+	var once atomic.Bool
+	w.opts = append(w.opts, WithTransport(&hookTransport{next: direct{w.apple}, path: "/server/devices", do: func() {
+		if once.Swap(true) {
+			return
+		}
+		require.NoError(t, w.server.UploadCertificate(testCertificate(t)))
+		_, err := w.server.MintToken() // voids the token the step works with
+		require.NoError(t, err)
+		token := tokenOf(w.server)
+		c, err := e.Accounts().Client(t.Context(), acme)
+		require.NoError(t, err)
+		fresh, err := newClient(token, c.s, c.s.baseURL)
+		require.NoError(t, err)
+		detail, err := fresh.AccountDetail(t.Context())
+		require.NoError(t, err)
+		_, err = e.Accounts().storeToken(t.Context(), acme, importedToken{token: token, keyID: "new", detail: detail}, ImportOptions{})
+		require.NoError(t, err)
+	}}))
+	e2 := w.engine(t)
+	_, err := e2.SyncOnce(t.Context(), acme)
+	require.ErrorIs(t, err, ErrUnauthorized)
+	assert.Equal(t, storage.HealthOK, w.health(t))
+	_, err = e2.SyncOnce(t.Context(), acme)
+	require.NoError(t, err, "the new token is used without being told")
+}
+
+func TestCursorTroubleHoldsBackNoAssignment(t *testing.T) {
+	t.Parallel()
+	w, e, _ := synced(t, 5)
+	w.clock.Add(2 * time.Hour)
+	var calls atomic.Int32
+	w.apple.Intercept(answer("/devices/sync", &calls, 400, "INVALID_CURSOR"))
+	_, err := e.work(t.Context(), acme)
+	require.ErrorIs(t, err, ErrCursorLoop)
+	assert.Equal(t, map[storage.AssignmentState]int{storage.AssignmentAssigned: 5}, w.states(t))
+}
+
+// The engine is told to stop while Apple is working: what Apple answers is recorded.
+func TestResultsAreRecordedWhenStopping(t *testing.T) {
+	t.Parallel()
+	w, _, serial := synced(t, 3)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w.opts = append(w.opts, WithTransport(stopAfter{next: direct{w.apple}, path: "/profile/devices", stop: cancel}))
+	_, err := w.engine(t).AssignOnce(ctx, acme)
+	_ = err // nothing is promised about the step that was told to stop
+	assert.Equal(t, storage.AssignmentAssigned, w.row(t, serial).State)
+}
+
+// stopAfter calls stop when a request for one path was carried out.
+type stopAfter struct {
+	next http.RoundTripper
+	path string
+	stop func()
+}
+
+func (s stopAfter) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := s.next.RoundTrip(r)
+	if r.URL.Path == s.path {
+		s.stop()
+	}
+	return resp, err
+}
+
+func TestHas(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[string]bool{"assigned": true, "pushed": true, "removed": false, "empty": false, "": false, "new": false} {
+		assert.Equal(t, want, has(&storage.Device{ProfileUUID: "P", ProfileStatus: status}, "P"), status)
+	}
+	assert.False(t, has(&storage.Device{ProfileUUID: "Q", ProfileStatus: "assigned"}, "P"))
+	assert.False(t, has(&storage.Device{ProfileStatus: "assigned"}, ""))
+}
+
+func TestTokenHealthThresholds(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	seen := map[string]bool{}
+	for _, days := range []int{40, 29, 13, 6, 0, -1} {
+		h, reason := tokenHealth(now.Add(time.Duration(days)*24*time.Hour+time.Hour), now)
+		seen[string(h)+reason] = true
+	}
+	assert.Len(t, seen, 6)
+}
