@@ -9,6 +9,7 @@ import (
 	"github.com/enrollkit/enrollkit/abm"
 	"github.com/enrollkit/enrollkit/abm/abmtest"
 	"github.com/enrollkit/enrollkit/enroll/enrolltest"
+	"github.com/enrollkit/enrollkit/storage"
 )
 
 // apple is the simulated Apple Business Manager, with one MDM server entry that all devices are assigned to.
@@ -32,10 +33,10 @@ func newApple(n int, seed uint64) (*apple, error) {
 	return a, svc.AddDevices(entry, a.devices...)
 }
 
-// connect does what an administrator does in the portal: it uploads the certificate of the account's key pair,
-// downloads the server token made for it, and imports that.
+// connect does what an administrator does in the portal: it uploads the certificate of a key pair of the account,
+// downloads the server token made for it, and imports that. The account is created if it is missing.
 func (a *apple) connect(ctx context.Context, accounts *abm.Accounts, name, baseURL string) error {
-	if _, err := accounts.Create(ctx, name, baseURL); err != nil {
+	if _, err := accounts.Create(ctx, name, baseURL); err != nil && !errors.Is(err, storage.ErrExists) {
 		return err
 	}
 	keyPair, err := accounts.CreateKeyPair(ctx, name)

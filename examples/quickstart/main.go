@@ -209,7 +209,7 @@ func (d *demo) run(ctx context.Context) error {
 	}
 	server, err := newServer(serverConfig{
 		url: serverURL, store: db, sealer: db.Sealer, tls: tls, deviceCA: deviceCA.Certificate(),
-		pusher: pushes(fleet.Push), log: d.log, mdmStore: nano.Serialize(inmem.New()),
+		pusher: pushes(fleet.Push), now: time.Now, log: d.log, mdmStore: nano.Serialize(inmem.New()),
 		identityCA: identityCA, provider: provider, sessionKey: randomKey(32), agentKey: randomKey(32),
 	})
 	if err != nil {

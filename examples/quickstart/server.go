@@ -42,6 +42,7 @@ type serverConfig struct {
 	tls      *localTLS
 	deviceCA *x509.Certificate // in place of Apple's
 	pusher   push.Pusher       // in place of Apple's push service
+	now      func() time.Time
 	log      *zap.Logger
 
 	// What a server keeps beside enrollkit's store.
@@ -65,7 +66,7 @@ func newServer(c serverConfig) (*server, error) {
 		return nil, err
 	}
 	if s.engine, err = abm.New(c.store, c.sealer, resolver,
-		abm.WithLogger(c.log), abm.WithVerifyAfter(time.Second)); err != nil {
+		abm.WithClock(c.now), abm.WithLogger(c.log), abm.WithVerifyAfter(time.Second), abm.WithPollInterval(time.Second)); err != nil {
 		return nil, err
 	}
 
@@ -82,7 +83,7 @@ func newServer(c serverConfig) (*server, error) {
 		return nil, err
 	}
 	if s.tracker, err = setupexp.New(c.store, plans, commander,
-		setupexp.WithAgentKey(c.agentKey), setupexp.WithSealer(c.sealer), setupexp.WithLogger(c.log)); err != nil {
+		setupexp.WithClock(c.now), setupexp.WithAgentKey(c.agentKey), setupexp.WithSealer(c.sealer), setupexp.WithLogger(c.log)); err != nil {
 		return nil, err
 	}
 	plans.agentToken = s.tracker.AgentToken
@@ -106,7 +107,8 @@ func newServer(c serverConfig) (*server, error) {
 	}
 	mux.Handle("/mdm/sso", h)
 	mux.Handle("/mdm/sso/", h)
-	checkIns, err := enroll.NewCheckIns(c.store, keys, enroll.WithObserver(s.tracker), enroll.WithCheckInLogger(c.log))
+	checkIns, err := enroll.NewCheckIns(c.store, keys, enroll.WithObserver(s.tracker),
+		enroll.WithCheckInClock(c.now), enroll.WithCheckInLogger(c.log))
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +160,7 @@ func newEnrollment(c serverConfig, keys *enroll.SessionKeys) (*enroll.Handler, e
 	}, identity,
 		enroll.WithDeviceCAs(c.deviceCA), enroll.WithSignIn(signIn, c.sealer), enroll.WithOSGate(gate),
 		enroll.WithBranding(enroll.Branding{Organization: "Example Inc.", Support: "help@example.com"}),
-		enroll.WithLogger(c.log))
+		enroll.WithClock(c.now), enroll.WithLogger(c.log))
 }
 
 // challenges hands out the authority's challenges.

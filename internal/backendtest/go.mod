@@ -14,7 +14,9 @@ require (
 	github.com/go-json-experiment/json v1.27.2 // indirect
 	github.com/gomodule/oauth1 v0.2.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
+	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/micromdm/nanodep v0.7.0 // indirect
+	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/smallstep/pkcs7 v0.2.3 // indirect
 	github.com/tink-crypto/tink-go/v2 v2.9.0 // indirect
