@@ -62,13 +62,15 @@ func newWorld(t *testing.T) *world {
 	w.fleet, err = newFleet(ctx, 3, apple, deviceCA, tls.client(), dir)
 	require.NoError(t, err)
 
-	devices := httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	front := http.NewServeMux()
+	front.HandleFunc("/", func(rw http.ResponseWriter, r *http.Request) {
 		if h := w.handler.Load(); h != nil {
 			(*h).ServeHTTP(rw, r)
 			return
 		}
 		http.Error(rw, "the server is down", http.StatusServiceUnavailable)
-	}))
+	})
+	devices := httptest.NewUnstartedServer(front)
 	devices.TLS = tls.config()
 	devices.Config.ErrorLog = zap.NewStdLog(zap.NewNop()) // devices hang up when the test ends
 	devices.StartTLS()
@@ -76,13 +78,16 @@ func newWorld(t *testing.T) *world {
 
 	provider, err := idp.New(devices.URL+"/idp", oidcClient(devices.URL), w.fleet.users, time.Now)
 	require.NoError(t, err)
+	software, err := newSoftware(devices.URL + "/software")
+	require.NoError(t, err)
+	front.Handle("GET /software/{name}", software) // packages are elsewhere: a download that fails is tried again late
 	keyset, err := storage.NewKeyset()
 	require.NoError(t, err)
 	sealer, err := storage.NewKeysetSealer(keyset)
 	require.NoError(t, err)
 	w.config = serverConfig{
 		url: devices.URL, sealer: sealer, tls: tls, deviceCA: deviceCA.Certificate(), pusher: pushes(w.fleet.Push),
-		log: zap.NewNop(), mdmStore: nano.Serialize(inmem.New()), identityCA: identityCA, provider: provider,
+		log: zap.NewNop(), mdmStore: nano.Serialize(inmem.New()), identityCA: identityCA, provider: provider, software: software,
 		sessionKey: randomKey(32), agentKey: randomKey(32),
 		now: func() time.Time { return time.Now().Add(time.Duration(w.skipped.Load())) },
 	}

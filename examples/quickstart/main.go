@@ -207,10 +207,14 @@ func (d *demo) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	software, err := newSoftware(serverURL + "/software")
+	if err != nil {
+		return err
+	}
 	server, err := newServer(serverConfig{
 		url: serverURL, store: db, sealer: db.Sealer, tls: tls, deviceCA: deviceCA.Certificate(),
 		pusher: pushes(fleet.Push), now: time.Now, log: d.log, mdmStore: nano.Serialize(inmem.New()),
-		identityCA: identityCA, provider: provider, sessionKey: randomKey(32), agentKey: randomKey(32),
+		identityCA: identityCA, provider: provider, software: software, sessionKey: randomKey(32), agentKey: randomKey(32),
 	})
 	if err != nil {
 		return err

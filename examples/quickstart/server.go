@@ -49,6 +49,7 @@ type serverConfig struct {
 	mdmStore   nanostorage.AllStorage // NanoMDM's
 	identityCA *scepca.CA
 	provider   *idp.Provider
+	software   *software
 	sessionKey []byte // signs the session ids that travel through devices
 	agentKey   []byte // makes the agents' credentials
 }
@@ -75,10 +76,7 @@ func newServer(c serverConfig) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	plans := &planner{agentURL: c.url + "/agent"}
-	if plans.software, err = newSoftware(c.url + "/software"); err != nil {
-		return nil, err
-	}
+	plans := &planner{agentURL: c.url + "/agent", software: c.software}
 	if plans.adminHash, err = setupexp.HashPassword(rand.Reader, randomText()); err != nil {
 		return nil, err
 	}
@@ -88,7 +86,7 @@ func newServer(c serverConfig) (*server, error) {
 	}
 	plans.agentToken = s.tracker.AgentToken
 	mux.Handle("/agent/", http.StripPrefix("/agent", s.tracker.AgentHandler()))
-	mux.Handle("GET /software/{name}", plans.software)
+	mux.Handle("GET /software/{name}", c.software)
 
 	// 3. Enrollment, with a sign-in, a minimum OS and identities by SCEP; check-ins by NanoMDM.
 	scep, err := c.identityCA.Handler()
