@@ -36,6 +36,8 @@ func filled(t *testing.T, e activity.Event) {
 			f.SetInt(int64(i + 7))
 		case reflect.Float64:
 			f.SetFloat(float64(i) + 0.5)
+		case reflect.Slice:
+			f.Set(reflect.ValueOf([]string{"value of " + name}))
 		case reflect.Struct:
 			f.Set(reflect.ValueOf(at.Add(time.Duration(i) * time.Minute)))
 		default:
