@@ -158,3 +158,40 @@ func TestSerializeLosesNothing(t *testing.T) {
 	require.NoError(t, serial.ClearQueue(r))
 	assert.Empty(t, drain(t, store, "D"))
 }
+
+// TestSerializeTakesARepeatedAnswer has a device repeat its answer, which makes the bare storage forget the others.
+func TestSerializeTakesARepeatedAnswer(t *testing.T) {
+	t.Parallel()
+	store := nano.Serialize(inmem.New())
+	r := &mdm.Request{EnrollID: &mdm.EnrollID{Type: mdm.Device, ID: "D"}}
+	for _, uuid := range []string{"1", "2", "3"} {
+		_, err := store.EnqueueCommand(t.Context(), []string{"D"}, &mdm.Command{CommandUUID: uuid, Raw: command(t, uuid)})
+		require.NoError(t, err)
+	}
+	answer := func(uuid, status string) {
+		require.NoError(t, store.StoreCommandReport(r, &mdm.CommandResults{CommandUUID: uuid, Status: status}))
+	}
+	next := func() string {
+		cmd, err := store.RetrieveNextCommand(r, false)
+		require.NoError(t, err)
+		if cmd == nil {
+			return ""
+		}
+		return cmd.CommandUUID
+	}
+	answer("1", "Acknowledged")
+	answer("1", "Acknowledged")
+	assert.Equal(t, "2", next())
+	answer("2", "NotNow")
+	answer("2", "NotNow")
+	assert.Equal(t, "2", next(), "a command that cannot be done now stays")
+	answer("2", "Error")
+	answer("2", "Error")
+	assert.Equal(t, "3", next())
+	answer("3", "Acknowledged")
+	assert.Empty(t, next())
+
+	require.NoError(t, store.ClearQueue(r))
+	answer("3", "Acknowledged")
+	assert.Empty(t, next(), "a new enrollment begins with nothing answered")
+}

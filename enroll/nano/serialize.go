@@ -11,19 +11,55 @@ import (
 
 // Serialize returns a NanoMDM storage that works on the queue of one enrollment one call at a time. NanoMDM's inmem
 // and other kv backends keep it as a linked list without a lock: of 50 commands queued at once for one device fewer
-// than half arrive (measured with v0.9.0), and one queued while the device reports a result can vanish. The SQL
-// backends do not need it. It works within one process.
-func Serialize(store storage.AllStorage) storage.AllStorage { return &serialized{AllStorage: store} }
+// than half arrive (measured with v0.9.0), and one queued while the device reports a result can vanish.
+//
+// It also lets a device repeat its last result, as one does that got no answer to it: a kv backend takes the repetition
+// for the only command it has and drops all others, which are lost while it says that they are queued already.
+//
+// The SQL backends do not need it. It works within one process.
+func Serialize(store storage.AllStorage) storage.AllStorage {
+	return &serialized{AllStorage: store, answered: map[string]string{}}
+}
 
 type serialized struct {
 	storage.AllStorage
 	locks keyedLock
+
+	mu       sync.Mutex
+	answered map[string]string // enrollment to the command it answered last
 }
 
 // StoreCommandReport implements storage.CommandAndReportResultsStore.
 func (s *serialized) StoreCommandReport(r *mdm.Request, report *mdm.CommandResults) error {
-	defer s.locks.lock(idOf(r))()
-	return s.AllStorage.StoreCommandReport(r, report)
+	id := idOf(r)
+	defer s.locks.lock(id)()
+	if report.CommandUUID != "" && s.lastAnswer(id) == report.CommandUUID {
+		return nil
+	}
+	if err := s.AllStorage.StoreCommandReport(r, report); err != nil {
+		return err
+	}
+	if report.CommandUUID != "" && report.Status != "NotNow" { // a command answered NotNow stays queued
+		s.setLastAnswer(id, report.CommandUUID)
+	}
+	return nil
+}
+
+func (s *serialized) lastAnswer(id string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.answered[id]
+}
+
+// setLastAnswer keeps the command; an empty one forgets the enrollment.
+func (s *serialized) setLastAnswer(id, commandUUID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if commandUUID == "" {
+		delete(s.answered, id)
+		return
+	}
+	s.answered[id] = commandUUID
 }
 
 // RetrieveNextCommand implements storage.CommandAndReportResultsStore.
@@ -34,7 +70,9 @@ func (s *serialized) RetrieveNextCommand(r *mdm.Request, skipNotNow bool) (*mdm.
 
 // ClearQueue implements storage.CommandAndReportResultsStore.
 func (s *serialized) ClearQueue(r *mdm.Request) error {
-	defer s.locks.lock(idOf(r))()
+	id := idOf(r)
+	defer s.locks.lock(id)()
+	s.setLastAnswer(id, "")
 	return s.AllStorage.ClearQueue(r)
 }
 
