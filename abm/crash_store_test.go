@@ -111,8 +111,8 @@ func (c *crashStore) GetProfile(ctx context.Context, account, print string) (sto
 	return crash1(c, func() (storage.Profile, error) { return c.Store.GetProfile(ctx, account, print) })
 }
 
-func (c *crashStore) PutProfile(ctx context.Context, p storage.Profile, acts ...storage.Activity) error {
-	return crash0(c, func() error { return c.Store.PutProfile(ctx, p, acts...) })
+func (c *crashStore) PutProfile(ctx context.Context, f storage.Fence, p storage.Profile, acts ...storage.Activity) error {
+	return crash0(c, func() error { return c.Store.PutProfile(ctx, f, p, acts...) })
 }
 
 func (c *crashStore) AcquireLease(ctx context.Context, name, owner string, now time.Time, ttl time.Duration) (storage.Lease, error) {

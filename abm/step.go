@@ -143,7 +143,7 @@ func (s *step) profile(ctx context.Context, print string) (storage.Profile, erro
 }
 
 func (s *step) putProfile(ctx context.Context, p storage.Profile, evs ...activity.Event) error {
-	if err := s.e.store.PutProfile(ctx, p, s.activities(evs)...); err != nil {
+	if err := s.e.store.PutProfile(ctx, s.fence, p, s.activities(evs)...); err != nil {
 		return fmt.Errorf("abm: store profile: %w", err)
 	}
 	s.profiles[p.Fingerprint] = p

@@ -139,8 +139,10 @@ type AssignmentStore interface {
 type ProfileStore interface {
 	// GetProfile returns one profile.
 	GetProfile(ctx context.Context, account, fingerprint string) (Profile, error)
-	// PutProfile stores a profile over what was there. ErrNotFound: there is no such account.
-	PutProfile(ctx context.Context, p Profile, acts ...Activity) error
+	// PutProfile stores a profile over what was there. f, if set, is checked in the same transaction: ErrLeaseLost when
+	// the lease has passed on or was released, so that an engine that slept past its lease cannot put an old UUID over the
+	// one in use. ErrNotFound: there is no such account, whatever the fence.
+	PutProfile(ctx context.Context, f Fence, p Profile, acts ...Activity) error
 	// ListProfiles returns all profiles of an account, by fingerprint.
 	ListProfiles(ctx context.Context, account string) ([]Profile, error)
 }

@@ -15,7 +15,7 @@ func (s *Store) GetProfile(ctx context.Context, account, fingerprint string) (st
 }
 
 // PutProfile implements storage.ProfileStore.
-func (s *Store) PutProfile(ctx context.Context, p storage.Profile, acts ...storage.Activity) error {
+func (s *Store) PutProfile(ctx context.Context, f storage.Fence, p storage.Profile, acts ...storage.Activity) error {
 	n, err := p.Normalize()
 	if err != nil {
 		return fail("put profile", p.Fingerprint, err)
@@ -23,6 +23,9 @@ func (s *Store) PutProfile(ctx context.Context, p storage.Profile, acts ...stora
 	return fail("put profile", p.Fingerprint, s.write(ctx, acts, func() (bool, error) {
 		if _, found := s.accounts[n.Account]; !found {
 			return false, storage.ErrNotFound
+		}
+		if err := s.checkFence(f); err != nil {
+			return false, err
 		}
 		s.profiles[pair{n.Account, n.Fingerprint}] = cloneProfile(n)
 		return true, nil

@@ -12,13 +12,16 @@ func (s *Store) GetProfile(ctx context.Context, account, fingerprint string) (st
 }
 
 // PutProfile implements storage.ProfileStore.
-func (s *Store) PutProfile(ctx context.Context, p storage.Profile, acts ...storage.Activity) error {
+func (s *Store) PutProfile(ctx context.Context, f storage.Fence, p storage.Profile, acts ...storage.Activity) error {
 	n, err := p.Normalize()
 	if err != nil {
 		return s.fail(ctx, "put profile", p.Fingerprint, err)
 	}
 	return s.write(ctx, "put profile", p.Fingerprint, acts, func(t *tx) (bool, error) {
 		if err := t.needAccount(n.Account); err != nil {
+			return false, err
+		}
+		if err := t.checkFence(f); err != nil {
 			return false, err
 		}
 		tb := profiles()

@@ -166,7 +166,7 @@ func deletingAccounts(t *testing.T, open Open) {
 		fill := func(account string) {
 			withAccount(t, s, account)
 			ok(t, s.CreateKeyPair(ctx, newKeyPair(t, 1, account, "k")))
-			ok(t, s.PutProfile(ctx, newProfile(t, 1, account, "p")))
+			ok(t, s.PutProfile(ctx, storage.Fence{}, newProfile(t, 1, account, "p")))
 			cursor := newCursor(t, 1, account)
 			ok(t, s.CommitInventory(ctx, storage.InventoryChange{
 				Account: account, Cursor: &cursor,

@@ -31,7 +31,7 @@ func RunReopen(t *testing.T, open Reopen) {
 		again(t, func(t *testing.T, s storage.Store) {
 			ok(t, s.CreateAccount(t.Context(), newAccount(t, 1, "acme"), newActivity(t, 1)))
 			ok(t, s.CreateKeyPair(t.Context(), newKeyPair(t, 1, "acme", "k")))
-			ok(t, s.PutProfile(t.Context(), newProfile(t, 1, "acme", "f")))
+			ok(t, s.PutProfile(t.Context(), storage.Fence{}, newProfile(t, 1, "acme", "f")))
 			ok(t, s.CommitInventory(t.Context(), change(t, 1, "acme", 300)))
 			ok(t, s.CommitRun(t.Context(), runChange(t, 1, "r")))
 			ok(t, s.CreateSession(t.Context(), newSession(t, 1, "id")))
