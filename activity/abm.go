@@ -100,10 +100,10 @@ type SyncFinished struct {
 // Kind implements Event.
 func (SyncFinished) Kind() string { return "sync_finished" }
 
-// CursorReset says that Apple refused the cursor and the whole list is read again.
+// CursorReset says that the cursor is of no use and the whole list is read again.
 type CursorReset struct {
 	On
-	Code string `json:"code"` // Apple's code
+	Code string `json:"code"` // Apple's code; CURSOR_LOOP when Apple keeps repeating the cursor
 }
 
 // Kind implements Event.
@@ -171,6 +171,16 @@ type ProfileVerified struct {
 
 // Kind implements Event.
 func (ProfileVerified) Kind() string { return "profile_verified" }
+
+// AssignmentBlocked says that Apple cannot be asked for a device: the wanted profile cannot be told, or Apple does not take
+// it. It is tried again without anyone doing anything.
+type AssignmentBlocked struct {
+	On
+	Problem string `json:"problem"`
+}
+
+// Kind implements Event.
+func (AssignmentBlocked) Kind() string { return "assignment_blocked" }
 
 // AssignmentParked says that no more attempts are made until someone asks for them.
 type AssignmentParked struct {

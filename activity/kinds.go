@@ -28,6 +28,7 @@ func kinds() map[string]func(storage.Activity) (Event, error) {
 		ProfileAssigned{}.Kind():      parser[ProfileAssigned](),
 		ProfileAssignFailed{}.Kind():  parser[ProfileAssignFailed](),
 		ProfileVerified{}.Kind():      parser[ProfileVerified](),
+		AssignmentBlocked{}.Kind():    parser[AssignmentBlocked](),
 		AssignmentParked{}.Kind():     parser[AssignmentParked](),
 		AssignmentRetried{}.Kind():    parser[AssignmentRetried](),
 

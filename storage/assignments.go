@@ -16,14 +16,19 @@ type Assignment struct {
 	State AssignmentState
 	// NextAttemptAt is when there is something to do; zero when there is nothing.
 	NextAttemptAt time.Time
-	// Failures counts the attempts since the last success or change of Profile.
-	Failures int
+	// Failures counts the failed attempts since the last success or change of Profile, Throttles the answers in a row that
+	// put it off for having asked too often.
+	Failures, Throttles int
 	// LastAttempt is the newest call to Apple for this device; zero before the first.
 	LastAttempt Attempt
 	// SatisfiedAt is when Apple was seen to have what is wanted; zero while it is not.
 	SatisfiedAt time.Time
-	UpdatedAt   time.Time
-	Version     int64
+	// Problem is what keeps Apple from being asked at all, in words: the wanted profile cannot be told (Profile is then
+	// the last one that could be), or Apple does not take it. ProblemSince is since when. Empty and zero if nothing does.
+	Problem      string
+	ProblemSince time.Time
+	UpdatedAt    time.Time
+	Version      int64
 }
 
 // Attempt is one call to Apple for one device.
@@ -77,6 +82,8 @@ type Cursor struct {
 	// LastSyncAt is when Apple last had no more to tell; LastSweepAt when the full list was last read to its end.
 	LastSyncAt  time.Time
 	LastSweepAt time.Time
+	// Loops counts the readings in a row that Apple did not let come to an end, as it repeated or refused cursors.
+	Loops int
 	// Rules identifies the rules all assignments were last planned with.
 	Rules     string
 	UpdatedAt time.Time

@@ -74,8 +74,8 @@ func (d Device) Normalize() (Device, error) {
 func (a Assignment) Normalize() (Assignment, error) {
 	err := check("assignment", key("account", a.Account), key("serial", a.Serial), ref("profile", a.Profile),
 		ref("state", string(a.State)))
-	cleanText(&a.LastAttempt.ProfileUUID, &a.LastAttempt.Result, &a.LastAttempt.Error)
-	cleanTime(&a.NextAttemptAt, &a.LastAttempt.At, &a.SatisfiedAt, &a.UpdatedAt)
+	cleanText(&a.LastAttempt.ProfileUUID, &a.LastAttempt.Result, &a.LastAttempt.Error, &a.Problem)
+	cleanTime(&a.NextAttemptAt, &a.LastAttempt.At, &a.SatisfiedAt, &a.ProblemSince, &a.UpdatedAt)
 	return a, err
 }
 

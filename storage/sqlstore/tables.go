@@ -72,15 +72,17 @@ func assignments() table[storage.Assignment] {
 	return table[storage.Assignment]{
 		name: "enrollkit_assignments",
 		columns: []string{
-			"account", "serial", "profile", "state", "next_attempt_at", "failures", "attempt_at", "attempt_profile",
-			"attempt_result", "attempt_error", "attempt_retry_after", "satisfied_at", "updated_at", "version",
+			"account", "serial", "profile", "state", "next_attempt_at", "failures", "throttles", "attempt_at", "attempt_profile",
+			"attempt_result", "attempt_error", "attempt_retry_after", "satisfied_at", "problem", "problem_since", "updated_at",
+			"version",
 		},
 		keys: 2,
 		fields: func(a *storage.Assignment) []any {
 			return []any{
-				&a.Account, &a.Serial, &a.Profile, (*string)(&a.State), at(&a.NextAttemptAt), &a.Failures,
+				&a.Account, &a.Serial, &a.Profile, (*string)(&a.State), at(&a.NextAttemptAt), &a.Failures, &a.Throttles,
 				at(&a.LastAttempt.At), &a.LastAttempt.ProfileUUID, &a.LastAttempt.Result, &a.LastAttempt.Error,
-				(*int64)(&a.LastAttempt.RetryAfter), at(&a.SatisfiedAt), at(&a.UpdatedAt), &a.Version,
+				(*int64)(&a.LastAttempt.RetryAfter), at(&a.SatisfiedAt), &a.Problem, at(&a.ProblemSince),
+				at(&a.UpdatedAt), &a.Version,
 			}
 		},
 	}
@@ -101,12 +103,12 @@ func cursors() table[storage.Cursor] {
 	return table[storage.Cursor]{
 		name: "enrollkit_cursors",
 		columns: []string{
-			"account", "value", "phase", "last_sync_at", "last_sweep_at", "rules", "updated_at", "version",
+			"account", "value", "phase", "last_sync_at", "last_sweep_at", "loops", "rules", "updated_at", "version",
 		},
 		keys: 1,
 		fields: func(c *storage.Cursor) []any {
 			return []any{
-				&c.Account, &c.Value, (*string)(&c.Phase), at(&c.LastSyncAt), at(&c.LastSweepAt), &c.Rules, at(&c.UpdatedAt),
+				&c.Account, &c.Value, (*string)(&c.Phase), at(&c.LastSyncAt), at(&c.LastSweepAt), &c.Loops, &c.Rules, at(&c.UpdatedAt),
 				&c.Version,
 			}
 		},

@@ -58,12 +58,15 @@ CREATE TABLE enrollkit_assignments (
     state               TEXT    NOT NULL,
     next_attempt_at     INTEGER,
     failures            INTEGER NOT NULL,
+    throttles           INTEGER NOT NULL,
     attempt_at          INTEGER,
     attempt_profile     TEXT    NOT NULL,
     attempt_result      TEXT    NOT NULL,
     attempt_error       TEXT    NOT NULL,
     attempt_retry_after INTEGER NOT NULL, -- nanoseconds
     satisfied_at        INTEGER,
+    problem             TEXT    NOT NULL,
+    problem_since       INTEGER,
     updated_at          INTEGER,
     version             INTEGER NOT NULL,
     PRIMARY KEY (account, serial)
@@ -90,6 +93,7 @@ CREATE TABLE enrollkit_cursors (
     phase         TEXT    NOT NULL,
     last_sync_at  INTEGER,
     last_sweep_at INTEGER,
+    loops         INTEGER NOT NULL,
     rules         TEXT    NOT NULL,
     updated_at    INTEGER,
     version       INTEGER NOT NULL
