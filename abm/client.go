@@ -89,8 +89,22 @@ func (c *Client) do(ctx context.Context, k call) error {
 	return c.retry(ctx, k, func() error { return c.once(ctx, k, in) })
 }
 
+// guardKey is where withGuard keeps the guard.
+type guardKey struct{}
+
+// withGuard returns a context for calls that change something only while guard returns no error. It is asked before each
+// sending, by the clock: after a machine was suspended, timers and so contexts end too late.
+func withGuard(ctx context.Context, guard func() error) context.Context {
+	return context.WithValue(ctx, guardKey{}, guard)
+}
+
 // once makes one HTTP exchange.
 func (c *Client) once(parent context.Context, k call, in []byte) error {
+	if guard, ok := parent.Value(guardKey{}).(func() error); ok && k.write {
+		if err := guard(); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithTimeout(parent, c.s.timeout)
 	defer cancel()
 	req, err := c.request(ctx, k, in)

@@ -53,9 +53,12 @@ func New(store Store, sealer storage.Sealer, resolver Resolver, opts ...Option) 
 	if err != nil {
 		return nil, err
 	}
-	if s.owner == "" {
-		s.owner = rand.Text()
+	// A lease that its holder asks for again is extended with the same fence: two engines of one name would not be told
+	// apart.
+	if s.owner != "" {
+		s.owner += "/"
 	}
+	s.owner += rand.Text()
 	return &Engine{
 		s: s, store: store, resolver: resolver,
 		accounts: newAccounts(store, sealer, s),

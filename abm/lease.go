@@ -2,8 +2,11 @@ package abm
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/enrollkit/enrollkit/storage"
@@ -19,19 +22,38 @@ type held struct {
 // cleanupTimeout limits what is done after a context has ended.
 const cleanupTimeout = 10 * time.Second
 
-// lease takes the right to work on an account and keeps it until release is called. Every write carries its fence, so
-// that an engine that slept through the end of its lease cannot write.
+// leaseName returns the name of an account's lease, which is a key in the store like the account's name, but longer.
+func leaseName(account string) string {
+	if name := "abm/account/" + account; len(name) <= storage.MaxKey {
+		return name
+	}
+	sum := sha256.Sum256([]byte(account))
+	return "abm/account-sha256/" + hex.EncodeToString(sum[:])
+}
+
+// lease takes the right to work on an account and keeps it until release is called. What is written about devices,
+// assignments, profiles and the cursor carries its fence, so that an engine that slept through the end of its lease
+// cannot write it. Apple knows no fences: there, the context ends when the lease does, and the guard in it is asked
+// before each sending of a call that changes something.
 func (e *Engine) lease(ctx context.Context, account string) (held, error) {
-	name := "abm/account/" + account
-	l, err := e.store.AcquireLease(ctx, name, e.s.owner, e.s.now(), e.s.leaseTTL)
+	l, err := e.store.AcquireLease(ctx, leaseName(account), e.s.owner, e.s.now(), e.s.leaseTTL)
 	if err != nil {
 		return held{}, fmt.Errorf("abm: account %s: %w", account, err)
 	}
 	work, cancel := context.WithCancelCause(ctx)
+	var expires atomic.Int64 // Unix nanoseconds
+	expires.Store(l.ExpiresAt.UnixNano())
+	work = withGuard(work, func() error {
+		if e.s.now().UnixNano() >= expires.Load() {
+			cancel(errLeaseOver)
+			return errLeaseOver
+		}
+		return nil
+	})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		e.renew(work, cancel, l)
+		e.renew(work, cancel, l, &expires)
 	}()
 	return held{ctx: work, fence: l.Fence(), release: func() {
 		cancel(nil)
@@ -43,8 +65,14 @@ func (e *Engine) lease(ctx context.Context, account string) (held, error) {
 	}}, nil
 }
 
-// renew extends l until ctx ends, and ends ctx when l is lost.
-func (e *Engine) renew(ctx context.Context, cancel context.CancelCauseFunc, l storage.Lease) {
+// errLeaseOver is the cause of a context that ended because the lease did.
+var errLeaseOver = fmt.Errorf("abm: %w", storage.ErrLeaseLost)
+
+// renew extends l until ctx ends, and ends ctx when l is lost or has run out: another engine may have it then, whether
+// or not the store still answers.
+func (e *Engine) renew(ctx context.Context, cancel context.CancelCauseFunc, l storage.Lease, expires *atomic.Int64) {
+	over := time.AfterFunc(l.ExpiresAt.Sub(e.s.now()), func() { cancel(errLeaseOver) })
+	defer over.Stop()
 	t := time.NewTicker(e.s.leaseTTL / 3)
 	defer t.Stop()
 	for {
@@ -53,13 +81,22 @@ func (e *Engine) renew(ctx context.Context, cancel context.CancelCauseFunc, l st
 			return
 		case <-t.C:
 		}
-		n, err := e.store.RenewLease(ctx, l, e.s.now(), e.s.leaseTTL)
+		n, err := e.renewOnce(ctx, l)
 		switch {
 		case err == nil:
 			l = n
-		case errors.Is(err, storage.ErrLeaseLost), !e.s.now().Before(l.ExpiresAt):
-			cancel(fmt.Errorf("abm: %w", storage.ErrLeaseLost))
+			expires.Store(l.ExpiresAt.UnixNano())
+			over.Reset(l.ExpiresAt.Sub(e.s.now()))
+		case errors.Is(err, storage.ErrLeaseLost):
+			cancel(errLeaseOver)
 			return
 		}
 	}
+}
+
+// renewOnce gives up on a store that hangs in time to ask it once more.
+func (e *Engine) renewOnce(ctx context.Context, l storage.Lease) (storage.Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, e.s.leaseTTL/3)
+	defer cancel()
+	return e.store.RenewLease(ctx, l, e.s.now(), e.s.leaseTTL)
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/micromdm/nanodep/client"
 	"go.uber.org/zap"
+
+	"github.com/enrollkit/enrollkit/storage"
 )
 
 // Option changes a setting of what [NewClient], [NewAccounts] or [New] makes. An option that a constructor has no use
@@ -146,7 +148,8 @@ func WithTimeout(d time.Duration) Option {
 
 // WithTries sets how often a request that may be repeated is sent before its error is returned, and the waits
 // between: the first one, doubled each time, never longer than longest. A longer wait that Apple asks for is not slept
-// through but returned as [APIError.RetryAfter]. The default is 4 tries, half a second, one minute.
+// through but returned as [APIError.RetryAfter]; so is one after which a request that changes something would be sent
+// later than the timeout after its beginning. The default is 4 tries, half a second, one minute.
 func WithTries(n int, first, longest time.Duration) Option {
 	return func(s *settings) error {
 		if n < 1 || first <= 0 || longest < first {
@@ -157,12 +160,16 @@ func WithTries(n int, first, longest time.Duration) Option {
 	}
 }
 
-// WithOwner names this engine as holder of leases. It must differ between the replicas on one store. The default is
-// random.
+// maxOwner is the length of the longest owner's name, in bytes: what New adds to it has room in a key of the store.
+const maxOwner = 128
+
+// WithOwner names this engine, such as by its host, for those who look at who holds a lease: at most 128 bytes of UTF-8.
+// A random word that New adds tells engines of one name apart, such as a process and the one that replaces it. The
+// default is no name.
 func WithOwner(name string) Option {
 	return func(s *settings) error {
-		if name == "" {
-			return errors.New("abm: WithOwner: empty")
+		if !storage.ValidKey(name) || len(name) > maxOwner {
+			return fmt.Errorf("abm: WithOwner: want 1 to %d bytes of UTF-8", maxOwner)
 		}
 		s.owner = name
 		return nil

@@ -13,6 +13,10 @@ import (
 func (c *Client) retry(ctx context.Context, k call, f func() error) error {
 	exp := c.s.exponential(c.s.firstWait, c.s.maxWait)
 	h := &hinted{BackOff: backoff.WithMaxRetries(exp, uint64(c.s.maxTries-1)), longest: c.s.maxWait}
+	if k.write {
+		began := c.s.now()
+		h.left = func() time.Duration { return c.s.openFor() - c.s.timeout - c.s.now().Sub(began) }
+	}
 	err := backoff.Retry(func() error {
 		err := f()
 		if err == nil {
@@ -46,11 +50,17 @@ type clock func() time.Time
 // Now implements backoff.Clock.
 func (c clock) Now() time.Time { return c() }
 
-// hinted waits as long as the server asks for, if that is longer, and gives up if it asks for more than longest.
+// openFor is how long after its beginning the outcome of a call that changes something can be open: it is sent for the last
+// time within the timeout of one exchange, and that exchange ends within another.
+func (s *settings) openFor() time.Duration { return 2 * s.timeout }
+
+// hinted waits as long as the server asks for, if that is longer, and gives up if it asks for more than longest, or if
+// the wait would not end in the time that is left.
 type hinted struct {
 	backoff.BackOff
 	hint    time.Duration
 	longest time.Duration
+	left    func() time.Duration // nil: no limit
 }
 
 // NextBackOff implements backoff.BackOff.
@@ -59,7 +69,11 @@ func (h *hinted) NextBackOff() time.Duration {
 	if d == backoff.Stop || h.hint > h.longest {
 		return backoff.Stop
 	}
-	return max(d, h.hint)
+	d = max(d, h.hint)
+	if h.left != nil && d > h.left() {
+		return backoff.Stop
+	}
+	return d
 }
 
 // repeatable reports whether sending the same request again is safe and may help.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -160,6 +161,34 @@ func TestRetryAfter(t *testing.T) {
 	assert.True(t, apiErr.Temporary())
 	assert.Equal(t, time.Hour, apiErr.RetryAfter)
 	assert.EqualValues(t, 1, calls.Load())
+}
+
+// A call that changes something is not sent after the time in which its outcome can be open, by which another engine may
+// look at what became of it. One that reads is.
+func TestWriteIsNotSentLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/session" {
+				_, _ = io.WriteString(w, `{"auth_session_token":"s"}`)
+				return
+			}
+			calls.Add(1)
+			w.Header().Set("Retry-After", "50")
+			w.WriteHeader(429)
+		})
+		c, err := NewClient(testToken(), WithBaseURL("https://apple.test"), WithTransport(direct{h}), WithTimeout(time.Minute))
+		require.NoError(t, err)
+		began := time.Now()
+		_, err = c.AssignProfile(t.Context(), "U", "S1")
+		require.ErrorIs(t, err, ErrRateLimited)
+		assert.EqualValues(t, 2, calls.Swap(0))
+		assert.Equal(t, 50*time.Second, time.Since(began))
+		_, err = c.SyncDevices(t.Context(), "c", 0)
+		require.ErrorIs(t, err, ErrRateLimited)
+		assert.EqualValues(t, 4, calls.Load())
+	})
 }
 
 func TestWhatIsRepeated(t *testing.T) {

@@ -29,6 +29,10 @@ type Leaser interface {
 	// AcquireLease takes the lease if nobody holds it or it has expired at now (ExpiresAt is not after now), until
 	// now+ttl. The owner that has it, expired or not, gets it extended with the same token. ErrLeaseHeld: another owner
 	// has it.
+	//
+	// owner must be unique per process: two that share a name share the lease and its token, and no fence keeps them
+	// apart. The name of a host or a pod is not, as a process can outlive the start of its successor: add something
+	// random.
 	AcquireLease(ctx context.Context, name, owner string, now time.Time, ttl time.Duration) (Lease, error)
 	// RenewLease extends a lease that is still the holder's, even if it has expired, until now+ttl. ErrLeaseLost: it
 	// has passed on or was released.
