@@ -41,13 +41,14 @@ func NewVerifier(authorities ...*x509.Certificate) (*Verifier, error) {
 //
 // Validity dates are ignored: Apple's authority expired in 2014 and still issues, and devices outlive their
 // certificates. Chains to an Apple root by another authority of Apple, such as the one of developers, are refused.
+//
+// Anybody can send one. Therefore the chain comes first, and documents with more than 8 certificates, RSA keys of more
+// than 4096 bits or nesting no device makes are ErrMalformed before any key is used.
 func (v *Verifier) Verify(data []byte) (MachineInfo, error) {
-	sd, err := cms.Verify(data)
+	sd, err := cms.Parse(data)
 	switch {
 	case errors.Is(err, cms.ErrSigners):
 		return MachineInfo{}, fmt.Errorf("%w: %w", ErrUnsigned, err)
-	case errors.Is(err, cms.ErrSignature):
-		return MachineInfo{}, fmt.Errorf("%w: %w", ErrSignature, err)
 	case err != nil && looksLikePlist(data):
 		return MachineInfo{}, fmt.Errorf("%w: a bare property list", ErrUnsigned)
 	case err != nil:
@@ -55,6 +56,9 @@ func (v *Verifier) Verify(data []byte) (MachineInfo, error) {
 	}
 	if err := v.checkIssuer(sd.Signer, sd.Certificates); err != nil {
 		return MachineInfo{}, err
+	}
+	if err := sd.Verify(); err != nil {
+		return MachineInfo{}, fmt.Errorf("%w: %w", ErrSignature, err)
 	}
 	return ParseMachineInfo(sd.Content)
 }
@@ -96,8 +100,8 @@ func issued(ca, cert *x509.Certificate) bool {
 // parentOf finds the certificate in the bag that issued cert. Only what the pinned key itself signs may be SHA-1.
 func parentOf(cert *x509.Certificate, bag []*x509.Certificate) *x509.Certificate {
 	for _, c := range bag {
-		if c.BasicConstraintsValid && c.IsCA && !c.Equal(cert) && cert.CheckSignatureFrom(c) == nil &&
-			bytes.Equal(cert.RawIssuer, c.RawSubject) {
+		if bytes.Equal(cert.RawIssuer, c.RawSubject) && c.BasicConstraintsValid && c.IsCA && !c.Equal(cert) &&
+			cert.CheckSignatureFrom(c) == nil {
 			return c
 		}
 	}

@@ -52,14 +52,16 @@ func sign(content []byte, cert *x509.Certificate, key crypto.Signer, chain []*x5
 	return b, nil
 }
 
-// SignedData is a verified CMS document.
+// SignedData is a parsed CMS document. Nothing of it is to be believed before [SignedData.Verify] has returned nil.
 type SignedData struct {
 	// Content is what was signed.
 	Content []byte
-	// Signer is the certificate whose key made the signature.
+	// Signer is the certificate whose key is to have made the signature.
 	Signer *x509.Certificate
 	// Certificates are all certificates the document carries, the signer's among them.
 	Certificates []*x509.Certificate
+
+	p7 *pkcs7.PKCS7
 }
 
 // Verify parses SignedData (DER or BER) and checks that its only signer signed its content.
@@ -73,31 +75,68 @@ func VerifyDetached(data, content []byte) (*SignedData, error) {
 	return verify(data, content)
 }
 
-func verify(data, content []byte) (sd *SignedData, err error) {
-	defer func() {
-		if r := recover(); r != nil { // the BER reader of the library is not proof against every input
-			sd, err = nil, fmt.Errorf("cms: parse: malformed document: %v", r)
-		}
-	}()
-	p7, err := pkcs7.Parse(data)
+func verify(data, content []byte) (*SignedData, error) {
+	sd, err := Parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("cms: parse: %w", err)
+		return nil, err
 	}
 	if content != nil {
-		p7.Content = content
+		sd.Content, sd.p7.Content = content, content
+	}
+	if err := sd.Verify(); err != nil {
+		return nil, err
+	}
+	return sd, nil
+}
+
+// Parse parses SignedData (DER or BER) and verifies nothing, so that a caller can ask whose certificates they are
+// before it spends time on their keys. It returns ErrSigners, ErrLimits or a parse error.
+func Parse(data []byte) (*SignedData, error) {
+	p7, err := parse(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkCertificates(p7.Certificates); err != nil {
+		return nil, err
 	}
 	signer := p7.GetOnlySigner()
 	if signer == nil {
 		return nil, ErrSigners
 	}
+	return &SignedData{Content: p7.Content, Signer: signer, Certificates: p7.Certificates, p7: p7}, nil
+}
+
+func parse(data []byte) (p7 *pkcs7.PKCS7, err error) {
+	defer func() {
+		if r := recover(); r != nil { // the BER reader of the library is not proof against every input
+			p7, err = nil, fmt.Errorf("cms: parse: malformed document: %v", r)
+		}
+	}()
+	if err := checkNesting(data); err != nil {
+		return nil, fmt.Errorf("cms: parse: %w", err)
+	}
+	if p7, err = pkcs7.Parse(data); err != nil {
+		return nil, fmt.Errorf("cms: parse: %w", err)
+	}
+	return p7, nil
+}
+
+// Verify checks that the signer's key signed the content. It does not look at validity dates or issuers.
+// It returns ErrSignature.
+func (sd *SignedData) Verify() (err error) {
+	defer func() {
+		if r := recover(); r != nil { // as in parse
+			err = fmt.Errorf("%w: malformed document: %v", ErrSignature, r)
+		}
+	}()
 	// The library refuses a signing time outside the signer's validity. Apple's device certificates expire while
 	// their devices live on, so the check runs on copies that never expire; everything else of it stays.
-	certs := p7.Certificates
-	p7.Certificates = withoutExpiry(certs)
+	p7 := *sd.p7
+	p7.Certificates = withoutExpiry(sd.Certificates)
 	if err := p7.Verify(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSignature, err)
+		return fmt.Errorf("%w: %w", ErrSignature, err)
 	}
-	return &SignedData{Content: p7.Content, Signer: signer, Certificates: certs}, nil
+	return nil
 }
 
 func withoutExpiry(certs []*x509.Certificate) []*x509.Certificate {
@@ -111,14 +150,7 @@ func withoutExpiry(certs []*x509.Certificate) []*x509.Certificate {
 }
 
 // CheckSyntax reports whether data, DER or BER, is one CMS document of a kind this package knows. It verifies nothing.
-func CheckSyntax(data []byte) (err error) {
-	defer func() {
-		if r := recover(); r != nil { // as in verify
-			err = fmt.Errorf("cms: parse: malformed document: %v", r)
-		}
-	}()
-	if _, err := pkcs7.Parse(data); err != nil {
-		return fmt.Errorf("cms: parse: %w", err)
-	}
-	return nil
+func CheckSyntax(data []byte) error {
+	_, err := parse(data)
+	return err
 }
