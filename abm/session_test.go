@@ -23,6 +23,8 @@ type fakeApple struct {
 	session atomic.Value // the one that is accepted
 	refuse  int          // status for requests with another
 	handle  http.HandlerFunc
+
+	onRefusal func(http.Header) // nil: nothing
 }
 
 func (f *fakeApple) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -33,6 +35,9 @@ func (f *fakeApple) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.session.Store(s)
 		_, _ = fmt.Fprintf(w, `{"auth_session_token":%q}`, s)
 	case r.Header.Get("X-ADM-Auth-Session") != f.session.Load():
+		if f.onRefusal != nil {
+			f.onRefusal(w.Header())
+		}
 		w.WriteHeader(f.refuse)
 		_, _ = io.WriteString(w, map[int]string{401: "UNAUTHORIZED", 403: `"FORBIDDEN"`}[f.refuse])
 	default:
@@ -97,6 +102,51 @@ func TestSessionOfAnswerIsUsed(t *testing.T) {
 		require.ErrorIs(t, err, ErrCursorExpired)
 	}
 	assert.EqualValues(t, 1, f.logins.Load())
+}
+
+// A session that comes with a refusal is none: taking it over would keep the client from signing in for good.
+func TestSessionOfRefusalIsIgnored(t *testing.T) {
+	t.Parallel()
+	for _, refuse := range []int{401, 403} {
+		var f *fakeApple
+		var dead atomic.Int32
+		f, c := newFakeApple(t, refuse, emptyPage)
+		f.onRefusal = func(h http.Header) { h.Set("X-ADM-Auth-Session", fmt.Sprintf("dead-%d", dead.Add(1))) }
+		for range 4 {
+			_, err := c.SyncDevices(t.Context(), "c", 0)
+			require.NoError(t, err)
+			f.session.Store("expired at Apple")
+		}
+		assert.EqualValues(t, 4, f.logins.Load())
+	}
+}
+
+// An answer to an old session that comes late says nothing about the one that has taken its place.
+func TestLateAnswerKeepsNewSession(t *testing.T) {
+	t.Parallel()
+	entered, proceed := make(chan struct{}), make(chan struct{})
+	var f *fakeApple
+	f, c := newFakeApple(t, 401, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/proxy/acme/account" {
+			close(entered)
+			<-proceed
+			w.Header().Set("X-ADM-Auth-Session", "of the old session")
+			_, _ = io.WriteString(w, `{"server_uuid":"U"}`)
+			return
+		}
+		emptyPage(w, r)
+	})
+	done := make(chan error, 1)
+	go func() { _, err := c.AccountDetail(context.Background()); done <- err }()
+	<-entered
+	f.session.Store("expired at Apple")
+	_, err := c.SyncDevices(t.Context(), "c", 0) // signs in again
+	require.NoError(t, err)
+	close(proceed)
+	require.NoError(t, <-done)
+	_, err = c.SyncDevices(t.Context(), "c", 0)
+	require.NoError(t, err)
+	assert.EqualValues(t, 2, f.logins.Load())
 }
 
 func TestRefusedTwiceIsAnError(t *testing.T) {

@@ -64,13 +64,11 @@ func (s *sessions) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	resp, err := s.send(req, req.Body, session)
-	if err != nil {
-		return nil, err
-	}
-	if again, err := sessionRefused(resp); err != nil || !again {
+	resp, refused, err := s.send(req, req.Body, session)
+	if err != nil || !refused {
 		return resp, err
 	}
+	drain(resp.Body)
 	body := io.ReadCloser(nil)
 	if req.GetBody != nil {
 		if body, err = req.GetBody(); err != nil {
@@ -80,33 +78,37 @@ func (s *sessions) RoundTrip(req *http.Request) (*http.Response, error) {
 	if session, err = s.session(req, session); err != nil {
 		return nil, err
 	}
-	return s.send(req, body, session)
+	resp, _, err = s.send(req, body, session)
+	return resp, err
 }
 
-// send sends a copy of req, as a RoundTripper must not change its request, and takes over a new session from the answer.
-func (s *sessions) send(req *http.Request, body io.ReadCloser, session string) (*http.Response, error) {
+// send sends a copy of req, as a RoundTripper must not change its request, and reports whether the session was refused.
+// It takes over a new session from the answer, unless the answer refuses the session it follows from, or the session is
+// another one by now.
+func (s *sessions) send(req *http.Request, body io.ReadCloser, session string) (resp *http.Response, refused bool, err error) {
 	r := req.Clone(req.Context())
 	r.Body = body
 	r.Header.Set(client.ADMAuthSession, session)
-	resp, err := s.next.RoundTrip(r)
-	if err != nil {
-		return nil, err
+	if resp, err = s.next.RoundTrip(r); err != nil {
+		return nil, false, err
 	}
-	if next := resp.Header.Get(client.ADMAuthSession); next != "" {
+	if refused, err = sessionRefused(resp); err != nil {
+		return nil, false, err
+	}
+	if next := resp.Header.Get(client.ADMAuthSession); next != "" && !refused {
 		s.mu.Lock()
-		if s.current != "" {
+		if s.current == session {
 			s.current = next
 		}
 		s.mu.Unlock()
 	}
-	return resp, nil
+	return resp, refused, nil
 }
 
-// sessionRefused reports whether resp asks for a new session, and closes its body if so.
+// sessionRefused reports whether resp asks for a new session. It leaves the body to be read.
 func sessionRefused(resp *http.Response) (bool, error) {
 	switch resp.StatusCode {
 	case http.StatusUnauthorized:
-		drain(resp.Body)
 		return true, nil
 	case http.StatusForbidden:
 		body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
