@@ -3,6 +3,7 @@ package abm
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/rsa"
 	"crypto/x509"
 	"errors"
@@ -183,22 +184,18 @@ func (a *Accounts) baseURL(acct storage.Account) string {
 	return a.s.baseURL
 }
 
-// key opens a stored key pair.
-func (a *Accounts) key(ctx context.Context, k storage.KeyPair) (tokenKey, error) {
-	cert, err := parseCertificate(k)
-	if err != nil {
-		return tokenKey{}, fmt.Errorf("abm: key pair %s: %w", k.ID, err)
-	}
+// key opens the private key of a stored key pair.
+func (a *Accounts) key(ctx context.Context, k storage.KeyPair) (crypto.PrivateKey, error) {
 	der, err := a.sealer.Open(ctx, k.SealedKey, keyAD(k.Account, k.ID))
 	if err != nil {
-		return tokenKey{}, fmt.Errorf("abm: key pair %s: %w", k.ID, err)
+		return nil, fmt.Errorf("abm: key pair %s: %w", k.ID, err)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return tokenKey{}, fmt.Errorf("abm: key pair %s: not a private key", k.ID)
+		return nil, fmt.Errorf("abm: key pair %s: not a private key", k.ID)
 	}
 	if _, ok := key.(*rsa.PrivateKey); !ok {
-		return tokenKey{}, fmt.Errorf("abm: key pair %s: not an RSA key", k.ID)
+		return nil, fmt.Errorf("abm: key pair %s: not an RSA key", k.ID)
 	}
-	return tokenKey{cert: cert, key: key}, nil
+	return key, nil
 }

@@ -32,51 +32,57 @@ type TokenFileError struct{ Reason string }
 // Error implements error.
 func (e *TokenFileError) Error() string { return "abm: token file: " + e.Reason }
 
-// tokenKey is a key pair a token may be encrypted to.
+// tokenKey is a key pair a token may be encrypted to. open gets the private key, which may be sealed.
 type tokenKey struct {
 	cert *x509.Certificate
-	key  crypto.PrivateKey
+	open func() (crypto.PrivateKey, error)
 }
 
-// decryptToken opens a token file with whichever of n keys it was encrypted to, and returns which. key returns one of
-// them. The error is a [*TokenFileError], [ErrNoKey], or one of key.
+// decryptToken opens a token file with whichever of keys it was encrypted to, and returns which. The error is a
+// [*TokenFileError], [ErrNoKey], or why the key that it was encrypted to cannot be read.
 //
 // Apple: https://developer.apple.com/documentation/devicemanagement/examining-server-tokens
-func decryptToken(file []byte, n int, key func(i int) (tokenKey, error)) (Token, int, error) {
+func decryptToken(file []byte, keys []tokenKey) (Token, int, error) {
 	envelope, err := unwrapTokenFile(file)
 	if err != nil {
 		return Token{}, 0, err
 	}
-	if err := cms.CheckSyntax(envelope); err != nil {
-		return Token{}, 0, &TokenFileError{Reason: "it is not a whole CMS document"}
-	}
 	// nanodep's reader wants the headers again.
 	message := append([]byte("Content-Type: application/pkcs7-mime\r\n\r\n"), base64.StdEncoding.EncodeToString(envelope)...)
-	for i := range n {
-		k, err := key(i)
+	failed := ErrNoKey
+	for i, k := range keys {
+		// Our certificates have random serial numbers, so one fits at most. Those of other programs may be alike.
+		fits, err := cms.AddressedTo(envelope, k.cert)
 		if err != nil {
-			return Token{}, 0, err
+			return Token{}, 0, &TokenFileError{Reason: "it is not a whole CMS document with enveloped data"}
 		}
-		// The library tells "another recipient" from "damaged" by text only. The syntax was checked and serial numbers
-		// of certificates are random, so what fails here was meant for another key.
-		plain, err := openEnvelope(message, k)
+		if !fits {
+			continue
+		}
+		key, err := k.open()
 		if err != nil {
+			failed = err
+			continue
+		}
+		plain, err := openEnvelope(message, k.cert, key)
+		if err != nil {
+			failed = &TokenFileError{Reason: "it is damaged: it names the right key, which does not open it"}
 			continue
 		}
 		t, err := ParseToken(plain)
 		return t, i, err
 	}
-	return Token{}, 0, ErrNoKey
+	return Token{}, 0, failed
 }
 
 // openEnvelope guards against the CMS library, which indexes into what it was sent.
-func openEnvelope(message []byte, k tokenKey) (plain []byte, err error) {
+func openEnvelope(message []byte, cert *x509.Certificate, key crypto.PrivateKey) (plain []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			plain, err = nil, fmt.Errorf("malformed: %v", r)
 		}
 	}()
-	return tokenpki.DecryptTokenJSON(message, k.cert, k.key)
+	return tokenpki.DecryptTokenJSON(message, cert, key)
 }
 
 // unwrapTokenFile returns the CMS document in a token file: MIME headers, an empty line and base64. Headers say

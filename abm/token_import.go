@@ -2,8 +2,10 @@ package abm
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/enrollkit/enrollkit/activity"
 	"github.com/enrollkit/enrollkit/storage"
@@ -72,12 +74,26 @@ func (a *Accounts) openToken(ctx context.Context, account string, p7m []byte) (T
 	if err != nil {
 		return Token{}, "", fmt.Errorf("abm: import token: %w", err)
 	}
-	newest := func(i int) storage.KeyPair { return pairs[len(pairs)-1-i] }
-	token, i, err := decryptToken(p7m, len(pairs), func(i int) (tokenKey, error) { return a.key(ctx, newest(i)) })
+	slices.Reverse(pairs) // the newest first
+	keys, ids := make([]tokenKey, 0, len(pairs)), make([]string, 0, len(pairs))
+	var unread error
+	for _, k := range pairs {
+		cert, err := parseCertificate(k)
+		if err != nil {
+			unread = fmt.Errorf("key pair %s: %w", k.ID, err)
+			continue
+		}
+		keys = append(keys, tokenKey{cert: cert, open: func() (crypto.PrivateKey, error) { return a.key(ctx, k) }})
+		ids = append(ids, k.ID)
+	}
+	token, i, err := decryptToken(p7m, keys)
+	if errors.Is(err, ErrNoKey) && unread != nil {
+		return Token{}, "", fmt.Errorf("%w (%w)", err, unread)
+	}
 	if err != nil {
 		return Token{}, "", err
 	}
-	return token, newest(i).ID, nil
+	return token, ids[i], nil
 }
 
 // storeToken writes the new token over the current record, again if the record changes meanwhile.

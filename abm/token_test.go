@@ -2,6 +2,7 @@ package abm
 
 import (
 	"bytes"
+	"crypto"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/enrollkit/enrollkit/abm/abmtest"
+	"github.com/enrollkit/enrollkit/internal/cms"
 	"github.com/enrollkit/enrollkit/storage"
 )
 
@@ -147,6 +149,66 @@ func TestTokenFilesOfNoUse(t *testing.T) {
 		_, err := w.accts.ImportToken(t.Context(), "school", file, ImportOptions{})
 		require.NoError(t, err, name)
 	}
+}
+
+// A key pair that cannot be read matters only to a token that was encrypted to it.
+func TestUnreadableKeyPairs(t *testing.T) {
+	t.Parallel()
+	w := newTokenWorld(t)
+	ctx := t.Context()
+	for _, damage := range []func(*storage.KeyPair){
+		func(k *storage.KeyPair) { k.SealedKey = []byte("sealed with a lost keyset") },
+		func(k *storage.KeyPair) { k.Certificate = []byte("no certificate") },
+	} {
+		w.clock.Add(time.Hour)
+		k, err := w.accts.CreateKeyPair(ctx, "school") // the newest
+		require.NoError(t, err)
+		pem := k.Certificate
+		require.NoError(t, w.store.DeleteKeyPair(ctx, "school", k.ID))
+		damage(&k)
+		require.NoError(t, w.store.CreateKeyPair(ctx, k))
+
+		require.NoError(t, w.entry.UploadCertificate(pem))
+		_, err = w.accts.ImportToken(ctx, "school", w.mint(t), ImportOptions{})
+		require.ErrorContains(t, err, k.ID, "the key that is needed")
+		require.NoError(t, w.entry.UploadCertificate(w.pair.Certificate))
+		acct, err := w.accts.ImportToken(ctx, "school", w.mint(t), ImportOptions{})
+		require.NoError(t, err)
+		assert.Equal(t, w.pair.ID, acct.KeyPairID)
+	}
+	require.NoError(t, w.entry.UploadCertificate(testCertificate(t)))
+	_, err := w.accts.ImportToken(ctx, "school", w.mint(t), ImportOptions{})
+	require.ErrorIs(t, err, ErrNoKey)
+}
+
+// A file that is damaged after the name of its recipient is told from one for another key.
+func TestDamagedTokenFile(t *testing.T) {
+	t.Parallel()
+	w := newTokenWorld(t)
+	der, err := unwrapTokenFile(w.mint(t))
+	require.NoError(t, err)
+	cert, err := parseCertificate(w.pair)
+	require.NoError(t, err)
+	named := bytes.Index(der, cert.RawIssuer) + len(cert.RawIssuer) + 40
+	for _, at := range []int{named + 60, named + 200, len(der) - 60} { // in the encrypted key, and in the content
+		broken := bytes.Clone(der)
+		broken[at] ^= 0x55
+		_, err = w.accts.ImportToken(t.Context(), "school", broken, ImportOptions{})
+		var fileErr *TokenFileError
+		require.ErrorAs(t, err, &fileErr, "byte %d", at)
+	}
+	signed, err := cms.Sign([]byte("x"), cert, testKey(t, w))
+	require.NoError(t, err)
+	_, err = w.accts.ImportToken(t.Context(), "school", signed, ImportOptions{})
+	var fileErr *TokenFileError
+	require.ErrorAs(t, err, &fileErr, "signed, not encrypted")
+}
+
+func testKey(t *testing.T, w *tokenWorld) crypto.Signer {
+	t.Helper()
+	key, err := w.accts.key(t.Context(), w.pair)
+	require.NoError(t, err)
+	return key.(crypto.Signer)
 }
 
 func TestTokenIsTriedBeforeItIsStored(t *testing.T) {
@@ -311,8 +373,9 @@ func FuzzTokenFile(f *testing.F) {
 	for _, seed := range [][]byte{file, der, der[:len(der)/2], file[:len(file)/2], {0x30, 0x80}, bytes.Repeat([]byte{0x30, 0x80}, 5000), []byte("a: b\n\nMIAG")} {
 		f.Add(seed)
 	}
+	keys := []tokenKey{{cert: cert, open: func() (crypto.PrivateKey, error) { return key, nil }}}
 	f.Fuzz(func(t *testing.T, file []byte) {
-		tok, _, err := decryptToken(file, 1, func(int) (tokenKey, error) { return tokenKey{cert: cert, key: key}, nil })
+		tok, _, err := decryptToken(file, keys)
 		var fileErr *TokenFileError
 		switch {
 		case err == nil:

@@ -149,8 +149,25 @@ func withoutExpiry(certs []*x509.Certificate) []*x509.Certificate {
 	return out
 }
 
-// CheckSyntax reports whether data, DER or BER, is one CMS document of a kind this package knows. It verifies nothing.
-func CheckSyntax(data []byte) error {
-	_, err := parse(data)
-	return err
+// ErrNotEnveloped means that the document is well formed and holds nothing that is encrypted to someone.
+var ErrNotEnveloped = errors.New("cms: want enveloped data")
+
+// AddressedTo reports whether data, DER or BER, is enveloped data that names cert as a recipient, by issuer and serial
+// number. It decrypts nothing. It returns ErrNotEnveloped or a parse error.
+func AddressedTo(data []byte, cert *x509.Certificate) (is bool, err error) {
+	defer func() {
+		if r := recover(); r != nil { // as in verify
+			is, err = false, fmt.Errorf("cms: parse: malformed document: %v", r)
+		}
+	}()
+	p7, err := pkcs7.Parse(data)
+	if err != nil {
+		return false, fmt.Errorf("cms: parse: %w", err)
+	}
+	// The library looks for the recipient first and finds out that it cannot use no key after that.
+	_, err = p7.Decrypt(cert, nil)
+	if errors.Is(err, pkcs7.ErrNotEncryptedContent) {
+		return false, ErrNotEnveloped
+	}
+	return errors.Is(err, pkcs7.ErrUnsupportedAlgorithm), nil
 }
