@@ -48,10 +48,19 @@ func healthOf(err error, acct storage.Account, now time.Time) (storage.Health, s
 			return h, reason, true
 		}
 		return storage.HealthRejected, err.Error(), true
-	case temporary(err):
+	case temporary(err) && fromApple(err): // and not a store that is down
 		return storage.HealthUnreachable, err.Error(), true
 	}
 	return "", "", false
+}
+
+// fromApple reports whether err is Apple's answer or a failure on the way to Apple.
+func fromApple(err error) bool {
+	if _, ok := errors.AsType[*APIError](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*TransportError](err)
+	return ok
 }
 
 // setHealth changes the health of acct and returns the activity for it, if it is a change. How a call fails may differ

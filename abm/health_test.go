@@ -2,7 +2,10 @@ package abm
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -42,6 +45,25 @@ func TestHealthOfReplacedTokenIsNoNews(t *testing.T) {
 	assert.Equal(t, storage.HealthOK, w.health(t))
 	_, err = e2.SyncOnce(t.Context(), acme)
 	require.NoError(t, err, "the new token is used without being told")
+}
+
+// A store or a sealer that fails, however it says so, is no news about Apple.
+func TestHealthIsAboutAppleOnly(t *testing.T) {
+	t.Parallel()
+	w, _, _ := synced(t, 3)
+	for _, failure := range []error{
+		fmt.Errorf("postgres: %w", context.DeadlineExceeded), &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded},
+	} {
+		e := w.engineOn(t, &hookStore{Store: w.store, devices: func() error { return failure }})
+		_, err := e.AssignOnce(t.Context(), acme)
+		require.ErrorIs(t, err, failure)
+		assert.Equal(t, storage.HealthOK, w.health(t))
+	}
+	var calls atomic.Int32
+	w.apple.Intercept(answer("/devices/sync", &calls, 503, ""))
+	_, err := w.engine(t).SyncOnce(t.Context(), acme)
+	require.ErrorIs(t, err, ErrUnavailable)
+	assert.Equal(t, storage.HealthUnreachable, w.health(t))
 }
 
 func TestCursorTroubleHoldsBackNoAssignment(t *testing.T) {
