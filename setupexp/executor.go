@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"github.com/enrollkit/enrollkit/storage"
 )
 
 // Task is one attempt of an item.
@@ -20,21 +22,37 @@ type Task struct {
 type Executor interface {
 	// Dispatch starts an attempt. It may be called again for the same ExecutionID, also after it succeeded, and must
 	// then change nothing. How the attempt goes comes as an Event that names the ExecutionID. An error that is
-	// ErrPermanent fails the item; after any other one Dispatch is called again.
+	// ErrPermanent fails the item; after any other one Dispatch is called again until the attempt's time is over. It has
+	// to return when ctx ends, which is after 8 seconds at the latest.
 	Dispatch(ctx context.Context, t Task) error
 }
 
-// Canceller is an Executor that can stop an attempt. It is told of attempts that are over for the run.
+// Canceller is an Executor that can stop an attempt. It is told of attempts that are over for the run. After an error it
+// is told again, unless the error is ErrPermanent or the run is over. The item has no Spec when the run is over: a run
+// forgets them at its end.
 type Canceller interface {
 	Cancel(ctx context.Context, t Task) error
 }
 
 // Prober is an Executor that can look whether items are on the device.
 type Prober interface {
-	// Probe asks the device, by a command with this UUID.
+	// Probe asks the device, by a command with this UUID. An error that is ErrPermanent means that this look fails; after
+	// any other one Probe is called again while the look is wanted.
 	Probe(ctx context.Context, s Subject, commandUUID string, items []Item) error
 	// Read returns by item id what the answer to that command shows. Items it says nothing of are left out.
 	Read(items []Item, raw []byte) (map[string]Presence, error)
+}
+
+// Releaser is how a device is let go at the end of its first setup, and asked whether it waits for that. The default is
+// Apple's: DeviceConfigured, and DeviceInformation with AwaitingConfiguration.
+type Releaser interface {
+	// Release lets the device go, by a command with this UUID. It is called again after any error. The device's answer
+	// comes as a CommandResult that names the UUID.
+	Release(ctx context.Context, s Subject, commandUUID string) error
+	// AskAwaiting asks the device whether it waits, by a command with this UUID.
+	AskAwaiting(ctx context.Context, s Subject, commandUUID string) error
+	// ReadAwaiting returns what the answer to that command says; AwaitingUnknown if it does not say.
+	ReadAwaiting(raw []byte) (storage.Awaiting, error)
 }
 
 // ErrPermanent means that trying again would not help.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/enrollkit/enrollkit/internal/mdmcommand"
+	"github.com/enrollkit/enrollkit/storage"
 )
 
 // enqueue makes a command and gives it to the commander. A command that cannot be made never can.
@@ -16,6 +17,35 @@ func enqueue(ctx context.Context, c Commander, enrollmentID, uuid string, comman
 		return fmt.Errorf("%w: %w", ErrPermanent, err)
 	}
 	return c.Enqueue(ctx, enrollmentID, uuid, command)
+}
+
+// appleRelease is the Releaser of Apple's devices.
+type appleRelease struct{ commander Commander }
+
+var _ Releaser = appleRelease{}
+
+// Release implements Releaser.
+func (r appleRelease) Release(ctx context.Context, s Subject, commandUUID string) error {
+	cmd, err := mdmcommand.DeviceConfigured(commandUUID)
+	return enqueue(ctx, r.commander, s.EnrollmentID, commandUUID, cmd, err)
+}
+
+// AskAwaiting implements Releaser.
+func (r appleRelease) AskAwaiting(ctx context.Context, s Subject, commandUUID string) error {
+	cmd, err := mdmcommand.DeviceInformation(commandUUID, "AwaitingConfiguration")
+	return enqueue(ctx, r.commander, s.EnrollmentID, commandUUID, cmd, err)
+}
+
+// ReadAwaiting implements Releaser.
+func (appleRelease) ReadAwaiting(raw []byte) (storage.Awaiting, error) {
+	awaiting, err := mdmcommand.ReadAwaitingConfiguration(raw)
+	switch {
+	case err != nil || awaiting == nil:
+		return storage.AwaitingUnknown, err
+	case *awaiting:
+		return storage.AwaitingTrue, nil
+	}
+	return storage.AwaitingFalse, nil
 }
 
 // profiles does KindProfile items.

@@ -73,7 +73,7 @@ func TestNewRefuses(t *testing.T) {
 	b := newBench(t, nil)
 	for name, opt := range map[string]Option{
 		"nil clock": WithClock(nil), "nil logger": WithLogger(nil), "nil sealer": WithSealer(nil),
-		"short key": WithAgentKey([]byte("short")), "poll": WithPoll(0), "executor": WithExecutor("x", nil),
+		"short key": WithAgentKey([]byte("short")), "poll": WithPoll(0), "executor": WithExecutor("x", nil), "releaser": WithReleaser(nil),
 		"limits": WithLimits(Limits{Plan: -1}),
 	} {
 		_, err := New(b.store, b.planner, b.commander, opt)

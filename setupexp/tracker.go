@@ -27,6 +27,7 @@ type Tracker struct {
 	planner   Planner
 	commander Commander
 	executors map[Kind]Executor
+	releaser  Releaser
 	settings  settings
 	kick      chan struct{} // there is work
 	watchers  watchers
@@ -43,6 +44,7 @@ type settings struct {
 	poll      time.Duration
 	unheld    bool
 	executors map[Kind]Executor
+	releaser  Releaser
 }
 
 // Option changes how a Tracker works.
@@ -97,6 +99,17 @@ func WithExecutor(k Kind, e Executor) Option {
 	}
 }
 
+// WithReleaser sets how devices are released. The default is Apple's, by the commander.
+func WithReleaser(r Releaser) Option {
+	return func(s *settings) error {
+		if r == nil {
+			return errors.New("setupexp: WithReleaser: nil releaser")
+		}
+		s.releaser = r
+		return nil
+	}
+}
+
 // WithSealer has the specs of items, which may hold secrets, sealed before a run is stored. The default stores them in
 // the clear.
 func WithSealer(sealer storage.Sealer) Option {
@@ -147,14 +160,17 @@ func New(store Store, planner Planner, commander Commander, opts ...Option) (*Tr
 	if store == nil || planner == nil || commander == nil {
 		return nil, errors.New("setupexp: new tracker: store, planner and commander are needed")
 	}
-	s := settings{now: time.Now, log: zap.NewNop(), poll: time.Second, executors: make(map[Kind]Executor)}
+	s := settings{
+		now: time.Now, log: zap.NewNop(), poll: time.Second,
+		executors: make(map[Kind]Executor), releaser: appleRelease{commander},
+	}
 	for _, opt := range opts {
 		if err := opt(&s); err != nil {
 			return nil, err
 		}
 	}
 	t := &Tracker{
-		store: store, planner: planner, commander: commander, settings: s,
+		store: store, planner: planner, commander: commander, releaser: s.releaser, settings: s,
 		executors: map[Kind]Executor{
 			KindProfile: profiles{commander},
 			KindPackage: packages{commander},

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/enrollkit/enrollkit/activity"
-	"github.com/enrollkit/enrollkit/internal/mdmcommand"
 	"github.com/enrollkit/enrollkit/storage"
 )
 
@@ -212,7 +211,7 @@ func (t *Tracker) read(ctx context.Context, s State, body EventBody) (EventBody,
 			case r.Status != StatusAcknowledged:
 				return queryAnswered{Key: key, Failed: true}, nil
 			case key == queryAwaiting:
-				return readAwaiting(r), nil
+				return t.readAwaiting(r), nil
 			}
 			return t.readProbe(ctx, &s, Kind(key), r)
 		}
@@ -220,18 +219,12 @@ func (t *Tracker) read(ctx context.Context, s State, body EventBody) (EventBody,
 	return body, nil
 }
 
-func readAwaiting(r CommandResult) queryAnswered {
-	a := queryAnswered{Key: queryAwaiting}
-	awaiting, err := mdmcommand.ReadAwaitingConfiguration(r.Raw)
-	switch {
-	case err != nil || awaiting == nil:
-		a.Failed = true
-	case *awaiting:
-		a.Awaiting = storage.AwaitingTrue
-	default:
-		a.Awaiting = storage.AwaitingFalse
+func (t *Tracker) readAwaiting(r CommandResult) queryAnswered {
+	awaiting, err := t.releaser.ReadAwaiting(r.Raw)
+	if err != nil || awaiting == storage.AwaitingUnknown {
+		return queryAnswered{Key: queryAwaiting, Failed: true}
 	}
-	return a
+	return queryAnswered{Key: queryAwaiting, Awaiting: awaiting}
 }
 
 func (t *Tracker) readProbe(ctx context.Context, s *State, k Kind, r CommandResult) (EventBody, error) {
