@@ -74,11 +74,19 @@ type Enrollment struct {
 	OSVersion string
 	// State is where the device stands.
 	State EnrollmentState
-	// Generation counts the times the device has enrolled: every Authenticate raises it.
+	// Generation counts the times the device has enrolled. Every Authenticate raises it that does not turn out to be the
+	// renewal of an identity.
 	Generation int64
+	// CertificateHash is the SHA-256 of the identity certificate the device enrolled with, lower-case hex; empty when it
+	// is not known. NextCertificateHash is that of another one it has sent Authenticate with and no TokenUpdate yet.
+	CertificateHash     string
+	NextCertificateHash string
 	// Awaiting is whether the device waits in Setup Assistant, as last seen at AwaitingAt.
 	Awaiting   Awaiting
 	AwaitingAt time.Time
+	// RenewingAt is when a device that was enrolled sent Authenticate again; zero once it is known whether it renewed its
+	// identity or enrolled anew.
+	RenewingAt time.Time
 	// Times of the current generation; zero while the step has not happened.
 	AuthenticatedAt   time.Time
 	EnrolledAt        time.Time

@@ -109,9 +109,10 @@ func (s EnrollmentSession) Normalize() (EnrollmentSession, error) {
 // Normalize returns the enrollment as a backend stores it, or ErrInvalid.
 func (e Enrollment) Normalize() (Enrollment, error) {
 	err := check("enrollment", key("ID", e.ID), ref("UDID", e.UDID), ref("serial", e.Serial), ref("account", e.Account),
-		ref("session", e.SessionID), ref("state", string(e.State)), ref("awaiting", string(e.Awaiting)))
+		ref("session", e.SessionID), ref("state", string(e.State)), ref("awaiting", string(e.Awaiting)),
+		ref("certificate hash", e.CertificateHash), ref("next certificate hash", e.NextCertificateHash))
 	cleanText(&e.Product, &e.OSVersion)
-	cleanTime(&e.AwaitingAt, &e.AuthenticatedAt, &e.EnrolledAt, &e.ProfilesAppliedAt, &e.ReleasedAt, &e.UnenrolledAt,
+	cleanTime(&e.AwaitingAt, &e.RenewingAt, &e.AuthenticatedAt, &e.EnrolledAt, &e.ProfilesAppliedAt, &e.ReleasedAt, &e.UnenrolledAt,
 		&e.LastSeenAt, &e.UpdatedAt)
 	cleanDocument(&e.User)
 	return e, err

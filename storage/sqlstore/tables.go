@@ -136,15 +136,16 @@ func enrollments() table[storage.Enrollment] {
 	return table[storage.Enrollment]{
 		name: "enrollkit_enrollments",
 		columns: []string{
-			"id", "udid", "serial", "account", "session_id", "user_info", "product", "os_version", "state", "generation", "awaiting",
-			"awaiting_at", "authenticated_at", "enrolled_at", "profiles_applied_at", "released_at", "unenrolled_at",
+			"id", "udid", "serial", "account", "session_id", "user_info", "product", "os_version", "state", "generation",
+			"certificate_hash", "next_certificate_hash", "awaiting", "awaiting_at", "renewing_at", "authenticated_at", "enrolled_at", "profiles_applied_at", "released_at", "unenrolled_at",
 			"last_seen_at", "updated_at", "version",
 		},
 		keys: 1,
 		fields: func(e *storage.Enrollment) []any {
 			return []any{
 				&e.ID, &e.UDID, &e.Serial, &e.Account, &e.SessionID, doc(&e.User), &e.Product, &e.OSVersion,
-				(*string)(&e.State), &e.Generation, (*string)(&e.Awaiting), at(&e.AwaitingAt), at(&e.AuthenticatedAt),
+				(*string)(&e.State), &e.Generation, &e.CertificateHash, &e.NextCertificateHash, (*string)(&e.Awaiting),
+				at(&e.AwaitingAt), at(&e.RenewingAt), at(&e.AuthenticatedAt),
 				at(&e.EnrolledAt), at(&e.ProfilesAppliedAt), at(&e.ReleasedAt), at(&e.UnenrolledAt), at(&e.LastSeenAt),
 				at(&e.UpdatedAt), &e.Version,
 			}

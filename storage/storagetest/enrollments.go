@@ -19,7 +19,8 @@ func RunEnrollments(t *testing.T, open Open) {
 			return s.GetEnrollment(ctx, e.ID)
 		},
 		stored: func(e *storage.Enrollment) { e.Version = 1 },
-		key:    []string{"ID"}, refs: []string{"UDID", "Serial", "Account", "SessionID", "State", "Awaiting"},
+		key:    []string{"ID"},
+		refs:   []string{"UDID", "Serial", "Account", "SessionID", "State", "Awaiting", "CertificateHash", "NextCertificateHash"},
 	})
 	pages(t, open, list[storage.Enrollment]{
 		put: func(t testing.TB, s storage.Store, key string) {
