@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -54,31 +55,36 @@ func (s *step) assign(ctx context.Context) (AssignResult, error) {
 		}
 	}
 	more, err := s.look(ctx, look, stored, &res)
-	if err != nil {
+	if stops(err) {
 		return res, err
 	}
-	err = s.askAll(ctx, append(ask, more...), stored, &res)
-	return res, err
+	return res, errors.Join(err, s.askAll(ctx, append(ask, more...), stored, &res))
 }
 
-// resolveAgain plans the assignments whose profile could not be told before. It returns those that are due now.
+// resolveAgain plans the assignments that have a problem. It returns what is due to be asked for now.
 func (s *step) resolveAgain(ctx context.Context, due []storage.Assignment, stored map[string]storage.Device) ([]storage.Assignment, error) {
 	var again []storage.Assignment
 	wants := make(map[string]desire)
-	rest := due[:0:0]
+	ready := due[:0:0]
 	for _, a := range due {
-		if a.LastAttempt.Result != resultUnresolved {
-			rest = append(rest, a)
+		if a.Problem == "" {
+			ready = append(ready, a)
 			continue
 		}
-		again = append(again, a)
 		if d, ok := stored[a.Serial]; ok {
 			w, err := s.desireIfPresent(ctx, &d)
 			if err != nil {
 				return nil, err
 			}
 			wants[a.Serial] = w
+			if w.err == nil && w.print == a.Profile && !idle(&a) {
+				// Over, unless the profile still cannot be defined. ProblemSince is kept until that is known.
+				a.Problem = ""
+				ready = append(ready, a)
+				continue
+			}
 		}
+		again = append(again, a)
 	}
 	now := s.e.s.now()
 	written, err := s.e.writeRows(ctx, s.fence, nil, again, func(a *storage.Assignment) ([]activity.Event, bool) {
@@ -87,24 +93,32 @@ func (s *step) resolveAgain(ctx context.Context, due []storage.Assignment, store
 			gone(a)
 			return nil, true
 		}
-		planned, evs, changed := plan(*a, &d, wants[a.Serial], false, &s.e.s, now)
+		planned, evs, changed := plan(*a, &d, wants[a.Serial], false, now)
 		*a = planned
 		return evs, changed
 	})
 	if err != nil {
 		return nil, err
 	}
+	newer := make(map[string]storage.Assignment, len(written))
 	for _, a := range written {
-		if a.State == storage.AssignmentPending && !a.NextAttemptAt.IsZero() && !a.NextAttemptAt.After(now) {
-			rest = append(rest, a)
+		newer[a.Serial] = a
+	}
+	for _, a := range again {
+		if w, ok := newer[a.Serial]; ok {
+			a = w
+		}
+		if !idle(&a) && !a.NextAttemptAt.After(now) {
+			ready = append(ready, a)
 		}
 	}
-	return rest, nil
+	return ready, nil
 }
 
-// askAll asks for assignments, grouped by profile. A profile that Apple refuses does not hold back the others.
+// askAll asks for assignments, grouped by profile. A profile for which Apple cannot be asked does not hold back the others.
 func (s *step) askAll(ctx context.Context, rows []storage.Assignment, stored map[string]storage.Device, res *AssignResult) error {
 	slices.SortStableFunc(rows, func(a, b storage.Assignment) int { return cmp.Compare(a.Profile, b.Profile) })
+	var failed error
 	for len(rows) > 0 {
 		n := 1
 		for n < len(rows) && rows[n].Profile == rows[0].Profile {
@@ -113,19 +127,38 @@ func (s *step) askAll(ctx context.Context, rows []storage.Assignment, stored map
 		group := rows[:n]
 		rows = rows[n:]
 		p, err := s.define(ctx, group[0].Profile)
-		switch {
-		case errors.Is(err, ErrProfileRefused):
-			err = s.fail(ctx, group, codeOf(err), err.Error(), res)
-		case errors.Is(err, storage.ErrNotFound):
-			err = s.fail(ctx, group, resultUnresolved, err.Error(), res) // has the resolver asked again
-		case err == nil:
+		if err == nil {
 			err = s.ask(ctx, p, group, stored, res)
+		} else if !stops(err) && (blamesApple(err) || errors.Is(err, storage.ErrNotFound)) {
+			err = s.blocked(ctx, group, err, res)
 		}
-		if err != nil {
-			return err
+		failed = errors.Join(failed, err)
+		if stops(err) {
+			break
 		}
 	}
-	return nil
+	return failed
+}
+
+// blocked records that the profile of rows cannot be defined. It returns cause if that is not the profile's fault.
+func (s *step) blocked(ctx context.Context, rows []storage.Assignment, cause error, res *AssignResult) error {
+	s.undefined[rows[0].Profile] = cause
+	s.log.Warn("profile cannot be defined; trying again later", zap.String("fingerprint", rows[0].Profile), zap.Error(cause))
+	now := s.e.s.now()
+	written, err := s.e.writeRows(ctx, s.fence, nil, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
+		if a.Profile != rows[0].Profile || a.NextAttemptAt.IsZero() {
+			return nil, false // changed meanwhile
+		}
+		evs := block(a, cause, now)
+		a.NextAttemptAt = now.Add(max(problemWait(a, now), hint(cause)))
+		return evs, true
+	})
+	res.Failed += len(written)
+	answer, answered := errors.AsType[*APIError](cause)
+	if answered && answer.Op == opDefineProfile && !errors.Is(cause, ErrRateLimited) || errors.Is(cause, storage.ErrNotFound) {
+		return err
+	}
+	return errors.Join(cause, err)
 }
 
 // define returns a profile that Apple knows, and defines it if need be. A process that dies between the definition and
@@ -134,6 +167,9 @@ func (s *step) define(ctx context.Context, print string) (storage.Profile, error
 	p, err := s.profile(ctx, print)
 	if err != nil || p.UUID != "" {
 		return p, err
+	}
+	if err := s.undefined[print]; err != nil {
+		return p, err // one try in a step is enough
 	}
 	if p.UUID, err = s.apple().DefineProfile(ctx, p.Document); err != nil {
 		return p, err
@@ -179,19 +215,24 @@ func (s *step) ask(ctx context.Context, p storage.Profile, group []storage.Assig
 	for _, a := range group {
 		before[a.Serial] = a.LastAttempt.Result
 	}
-	budget := maxBisect
-	return s.call(ctx, p, asking, before, &budget, res)
+	refused, left, err := bisect(serialsOf(asking), func(serials []string) error {
+		return s.call(ctx, p, pick(asking, serials), before, res)
+	})
+	return errors.Join(err,
+		s.refused(ctx, asking, refused, res),
+		s.postpone(ctx, pick(asking, left), errNotAsked, storage.AssignmentPending, firstFailureWait))
 }
 
-// maxBisect limits how many refused calls are spent on finding the serials that Apple cannot take.
-const maxBisect = 24
-
-// call asks Apple to assign p to rows, which say so already, and records the results.
-func (s *step) call(ctx context.Context, p storage.Profile, rows []storage.Assignment, before map[string]string, budget *int, res *AssignResult) error {
+// call asks Apple to assign p to rows, which say so already, and records the results. It returns an error that
+// refusesSome without recording anything.
+func (s *step) call(ctx context.Context, p storage.Profile, rows []storage.Assignment, before map[string]string, res *AssignResult) error {
 	res.Asked += len(rows)
 	answer, err := s.apple().AssignProfile(ctx, p.UUID, serialsOf(rows)...)
+	if refusesSome(err) && ctx.Err() == nil {
+		return err
+	}
 	if err != nil {
-		return s.callFailed(ctx, p, rows, before, budget, res, err)
+		return s.callFailed(ctx, p, rows, before, res, err)
 	}
 	// What Apple did is recorded even if the work is to end now.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
@@ -238,7 +279,7 @@ func sameAttempt(a *storage.Assignment, rows []storage.Assignment) bool {
 // callFailed decides by the cause what a call that failed as a whole means for its devices. What is not their fault does
 // not count as their failure.
 func (s *step) callFailed(
-	ctx context.Context, p storage.Profile, rows []storage.Assignment, before map[string]string, budget *int, res *AssignResult, err error,
+	ctx context.Context, p storage.Profile, rows []storage.Assignment, before map[string]string, res *AssignResult, err error,
 ) error {
 	if ctx.Err() != nil {
 		return ctx.Err() // the outcome is open, and the rows say so
@@ -247,30 +288,11 @@ func (s *step) callFailed(
 	switch {
 	case errors.Is(err, ErrProfileNotFound):
 		return s.profileLost(ctx, p, rows, before, res)
-	case answered && apiErr.Op != opSession && !apiErr.Temporary() && errors.Is(err, ErrBadRequest) && !wholeCall(apiErr.Code):
-		*budget--
-		if len(rows) == 1 || *budget <= 0 {
-			return s.fail(ctx, rows, cmp.Or(apiErr.Code, string(ResultFailed)), err.Error(), res)
-		}
-		half := len(rows) / 2 // one of the serials may be what Apple cannot take
-		if err := s.call(ctx, p, rows[:half], before, budget, res); err != nil {
-			return err
-		}
-		return s.call(ctx, p, rows[half:], before, budget, res)
 	case answered && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrBadResponse), answered && apiErr.Op == opSession, notSent(err):
 		return errors.Join(err, s.postpone(ctx, rows, err, storage.AssignmentPending, hint(err)))
 	}
 	// Apple may have done it: look first.
 	return errors.Join(err, s.postpone(ctx, rows, err, storage.AssignmentAssigning, max(hint(err), s.e.s.maxWait/2)))
-}
-
-// wholeCall reports whether a code blames the request, whatever its serials.
-func wholeCall(code string) bool {
-	switch code {
-	case "USER_AGENT_MISSING", "USER_AGENT_INVALID", "PROFILE_UUID_REQUIRED":
-		return true
-	}
-	return false
 }
 
 // postpone puts rows off that have done nothing wrong.
@@ -286,15 +308,15 @@ func (s *step) postpone(ctx context.Context, rows []storage.Assignment, cause er
 	return err
 }
 
-// fail counts a failure for rows.
-func (s *step) fail(ctx context.Context, rows []storage.Assignment, result, cause string, res *AssignResult) error {
+// refused counts a failure for each serial that Apple refuses.
+func (s *step) refused(ctx context.Context, rows []storage.Assignment, refused map[string]error, res *AssignResult) error {
 	now := s.e.s.now()
-	written, err := s.e.writeRows(ctx, s.fence, nil, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
-		if a.NextAttemptAt.IsZero() {
-			return nil, false // settled meanwhile
+	written, err := s.e.writeRows(ctx, s.fence, nil, pick(rows, slices.Collect(maps.Keys(refused))), func(a *storage.Assignment) ([]activity.Event, bool) {
+		if !sameAttempt(a, rows) {
+			return nil, false
 		}
-		a.LastAttempt.At = now
-		return outcome(a, result, 0, cause, &s.e.s, now), true
+		cause := refused[a.Serial]
+		return outcome(a, cmp.Or(codeOf(cause), string(ResultFailed)), 0, cause.Error(), &s.e.s, now), true
 	})
 	res.Failed += len(written)
 	return err

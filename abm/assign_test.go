@@ -70,6 +70,7 @@ func TestThrottledWithoutHintWaitsADay(t *testing.T) {
 		outcome(&a, "THROTTLED", time.Minute, "", &s, now)
 	}
 	assert.Equal(t, storage.AssignmentPending, a.State, "never parked")
+	assert.Zero(t, a.Failures, "and a failure after it is the first")
 	outcome(&a, "THROTTLED", 400*time.Hour, "", &s, now)
 	assert.Equal(t, 400*time.Hour, a.NextAttemptAt.Sub(now))
 }
@@ -264,9 +265,12 @@ func TestRefusedProfileHoldsBackNoOther(t *testing.T) {
 	assert.Equal(t, 20-families["Mac"], res.Assigned)
 	for _, a := range w.rows(t) {
 		if a.State == storage.AssignmentPending {
-			assert.Equal(t, "LOCALE_INVALID", a.LastAttempt.Result)
+			assert.Contains(t, a.Problem, "LOCALE_INVALID")
+			assert.Zero(t, a.LastAttempt, "Apple was not asked")
+			assert.Zero(t, a.Failures, "not the device's fault")
 		}
 	}
+	assert.Equal(t, families["Mac"], w.kinds(t)["assignment_blocked"])
 }
 
 // One serial that Apple cannot take in a call does not cost the others their profile.

@@ -111,7 +111,7 @@ func FuzzDevicePage(f *testing.F) {
 		if m, err := decodeDetails(body); err != nil {
 			require.Nil(t, m)
 		}
-		p, err := decodePage(body)
+		p, err := decodePage(body, MaxLimit)
 		if err != nil {
 			require.Nil(t, p)
 			return
@@ -168,7 +168,7 @@ func BenchmarkDecodePage(b *testing.B) {
 	}
 	b.Run("enrollkit", func(b *testing.B) {
 		for b.Loop() {
-			if p, err := decodePage(body); err != nil || len(p.Devices) != 1000 {
+			if p, err := decodePage(body, MaxLimit); err != nil || len(p.Devices) != 1000 {
 				b.Fatal(err)
 			}
 		}

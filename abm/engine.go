@@ -170,6 +170,7 @@ func (e *Engine) with(ctx context.Context, account string, f func(context.Contex
 	s, err := e.step(held, acct)
 	if err == nil {
 		err = f(held.ctx, s)
+		s.report()
 	}
 	if held.ctx.Err() != nil && err != nil {
 		return context.Cause(held.ctx)

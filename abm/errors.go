@@ -157,14 +157,16 @@ func cause(op string, status int, code string) error {
 		return ErrSeedingOff
 	case "ORG_NOT_SUPPORTED":
 		return ErrOrgNotSupported
-	case "USER_AGENT_MISSING", "USER_AGENT_INVALID", "MALFORMED_REQUEST_BODY":
+	case "USER_AGENT_MISSING", "USER_AGENT_INVALID":
 		return ErrBadRequest
 	}
 	switch {
 	case op == opFetchProfile && code == "NOT_FOUND", op == opAssignProfile && status == http.StatusNotFound:
 		return ErrProfileNotFound
-	case op == opDefineProfile && status == http.StatusBadRequest:
+	case op == opDefineProfile && refusesContent(status):
 		return ErrProfileRefused
+	case code == "MALFORMED_REQUEST_BODY":
+		return ErrBadRequest
 	case status == http.StatusUnauthorized:
 		return ErrUnauthorized
 	case status == http.StatusForbidden:
@@ -179,6 +181,11 @@ func cause(op string, status int, code string) error {
 		return ErrBadRequest
 	}
 	return ErrBadResponse // 1xx, 3xx, and 2xx that are not 200
+}
+
+// refusesContent reports whether a status blames what was sent.
+func refusesContent(status int) bool {
+	return status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge || status == http.StatusUnprocessableEntity
 }
 
 // codeIn returns Apple's token in an error body. Apple sends it bare; its old simulator sends it quoted, and others put

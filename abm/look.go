@@ -1,8 +1,10 @@
 package abm
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/enrollkit/enrollkit/activity"
@@ -10,7 +12,7 @@ import (
 	"github.com/enrollkit/enrollkit/storage"
 )
 
-// unclearWait is when a device is looked at again that Apple said nothing about.
+// unclearWait is when a device is looked at again that Apple could not be asked for.
 const unclearWait = 10 * time.Minute
 
 // look asks Apple what it shows of devices, and stores it with what follows. It returns the assignments to ask for now.
@@ -32,13 +34,24 @@ func (s *step) lookInaccessible(ctx context.Context, rows []storage.Assignment, 
 	return err
 }
 
-func (s *step) lookAt(ctx context.Context, rows []storage.Assignment, stored map[string]storage.Device, res *AssignResult, refused bool) ([]storage.Assignment, error) {
+func (s *step) lookAt(
+	ctx context.Context, rows []storage.Assignment, stored map[string]storage.Device, res *AssignResult, inaccessible bool,
+) ([]storage.Assignment, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	details, err := s.apple().DeviceDetails(ctx, serialsOf(rows)...)
+	shown, refused, left, err := s.details(ctx, serialsOf(rows))
 	if err != nil {
+		if !stops(err) {
+			err = errors.Join(err, s.putOff(ctx, rows, max(hint(err), unclearWait)))
+		}
 		return nil, err
+	}
+	if len(left) > 0 {
+		if err := s.putOff(ctx, pick(rows, left), unclearWait); err != nil {
+			return nil, err
+		}
+		rows = slices.DeleteFunc(slices.Clone(rows), func(a storage.Assignment) bool { return slices.Contains(left, a.Serial) })
 	}
 	res.Looked += len(rows)
 	uuids, err := s.uuids(ctx, rows)
@@ -51,14 +64,31 @@ func (s *step) lookAt(ctx context.Context, rows []storage.Assignment, stored map
 			here[a.Serial] = d
 		}
 	}
-	sights := s.sightings(here, details)
+	sights := s.sightings(here, shown)
+	changed := make(map[string]changedSight, len(sights))
 	for i := range sights {
-		stored[sights[i].row.Serial] = sights[i].row
+		row := &sights[i].row
+		stored[row.Serial] = *row
+		want, err := s.desireIfPresent(ctx, row)
+		if err != nil {
+			return nil, err
+		}
+		changed[row.Serial] = changedSight{&sights[i], want}
 	}
-	var ask []storage.Assignment
 	now := s.e.s.now()
+	failures := make(map[string]int, len(rows))
 	written, err := s.e.writeRows(ctx, s.fence, sights, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
-		return s.seen(a, details, stored, uuids[a.Profile], refused, now)
+		failures[a.Serial] = a.Failures
+		var evs []activity.Event
+		old := *a
+		if c, ok := changed[a.Serial]; ok {
+			*a, evs, _ = plan(old, &c.row, c.want, c.returned, now)
+			if a.Profile != old.Profile || a.State != old.State {
+				return evs, true // what was looked for is decided, or does not matter any more
+			}
+		}
+		more, settled := s.seen(a, shown, refused[a.Serial], stored, uuids[a.Profile], inaccessible, now)
+		return append(evs, more...), settled || *a != old
 	})
 	if err != nil {
 		return nil, err
@@ -66,15 +96,16 @@ func (s *step) lookAt(ctx context.Context, rows []storage.Assignment, stored map
 	settled := make(map[string]bool, len(written))
 	for _, a := range written {
 		settled[a.Serial] = true
-		switch a.State {
-		case storage.AssignmentSatisfied:
-			res.Satisfied++
-		case storage.AssignmentGone:
-			res.Gone++
-		case storage.AssignmentPending, storage.AssignmentParked:
+		switch {
+		case a.Failures > failures[a.Serial]:
 			res.Failed++
+		case a.State == storage.AssignmentSatisfied:
+			res.Satisfied++
+		case a.State == storage.AssignmentGone:
+			res.Gone++
 		}
 	}
+	var ask []storage.Assignment
 	for _, a := range rows {
 		if !settled[a.Serial] {
 			ask = append(ask, a)
@@ -83,17 +114,41 @@ func (s *step) lookAt(ctx context.Context, rows []storage.Assignment, stored map
 	return ask, nil
 }
 
+// changedSight is a device whose record has changed, with what is wanted for it now.
+type changedSight struct {
+	*sighting
+	want desire
+}
+
+// putOff has rows looked at again later, as nothing was learnt of them.
+func (s *step) putOff(ctx context.Context, rows []storage.Assignment, wait time.Duration) error {
+	now := s.e.s.now()
+	_, err := s.e.writeRows(ctx, s.fence, nil, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
+		if a.NextAttemptAt.IsZero() {
+			return nil, false // settled meanwhile
+		}
+		a.NextAttemptAt = now.Add(wait)
+		return nil, true
+	})
+	return err
+}
+
 // seen decides what a look at a device means for its assignment. It returns false when Apple is to be asked now: that is
 // recorded when it is about to be.
 func (s *step) seen(
-	a *storage.Assignment, details map[string]Device, stored map[string]storage.Device, uuid string, refused bool, now time.Time,
+	a *storage.Assignment, shown map[string]Device, refused error, stored map[string]storage.Device, uuid string,
+	inaccessible bool, now time.Time,
 ) ([]activity.Event, bool) {
-	d, ok := details[a.Serial]
+	d, ok := shown[a.Serial]
 	row, known := stored[a.Serial]
 	switch {
+	case refused != nil:
+		a.LastAttempt.Error = refused.Error()
+		return failed(a, cmp.Or(codeOf(refused), string(ResultFailed)), &s.e.s, now), true
 	case !ok || d.ResponseStatus == ResultFailed:
-		a.NextAttemptAt = now.Add(unclearWait)
-		return nil, true
+		result := cmp.Or(string(d.ResponseStatus), resultMissing)
+		a.LastAttempt.Error = "apple does not show the device: " + result
+		return failed(a, result, &s.e.s, now), true
 	case d.ResponseStatus == ResultNotAccessible:
 		gone(a)
 		return nil, true
@@ -103,7 +158,7 @@ func (s *step) seen(
 	switch {
 	case has(&row, uuid):
 		return satisfy(a, &row, now), true
-	case refused:
+	case inaccessible:
 		return outcome(a, string(ResultNotAccessible), 0, "", &s.e.s, now), true
 	case a.State == storage.AssignmentAssigned && a.SatisfiedAt.IsZero():
 		return outcome(a, resultNotVerified, 0, "", &s.e.s, now), true

@@ -52,10 +52,14 @@ func merge(old storage.Device, known bool, d *Device, account string, now time.T
 	switch {
 	case known && !d.OpDate.IsZero() && d.OpDate.Before(old.OpDate):
 		return sighting{}, false
+	case d.OpType == OpDeleted && !known:
+		// Its date is remembered, so that an older record that comes later does not bring it back.
+		return leave(d.record(account, now), leftDeleted, d.OpDate, now), true
+	case d.OpType == OpDeleted && !old.Present():
+		row := old
+		row.OpDate, row.UpdatedAt = d.OpDate, now
+		return sighting{row: row}, d.OpDate.After(old.OpDate)
 	case d.OpType == OpDeleted:
-		if !known || !old.Present() {
-			return sighting{}, false
-		}
 		return leave(old, leftDeleted, d.OpDate, now), true
 	}
 	row := d.record(account, now)
@@ -134,11 +138,17 @@ func (s *step) observe(ctx context.Context, devs []Device, cursor *storage.Curso
 			}
 			return before + len(sights), nil
 		}
-		if !errors.Is(err, storage.ErrConflict) {
+		if !errors.Is(err, storage.ErrConflict) || cursor != nil && s.outdated(ctx, cursor) {
 			return before, fmt.Errorf("abm: store devices: %w", err)
 		}
 	}
 	return before, fmt.Errorf("abm: store devices: %w", storage.ErrConflict)
+}
+
+// outdated reports whether someone else has written the cursor, so that writing ours cannot succeed.
+func (s *step) outdated(ctx context.Context, cursor *storage.Cursor) bool {
+	stored, err := s.e.store.GetCursor(ctx, s.account)
+	return err != nil && !errors.Is(err, storage.ErrNotFound) || stored.Version != cursor.Version
 }
 
 // compare returns what is to be written. Records of a full list are compared by digest first; an operation counts by its
@@ -223,7 +233,7 @@ func (s *step) planned(ctx context.Context, sights []sighting) (storage.Inventor
 		if err != nil {
 			return c, err
 		}
-		if a, more, ok := plan(old[sg.row.Serial], &sg.row, want, sg.returned, &s.e.s, now); ok {
+		if a, more, ok := plan(old[sg.row.Serial], &sg.row, want, sg.returned, now); ok {
 			c.Assignments = append(c.Assignments, a)
 			evs = append(evs, more...)
 		}

@@ -1,6 +1,7 @@
 package abm
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -9,6 +10,9 @@ import (
 
 // MaxLimit is the most devices Apple returns per page and takes per call, unless it publishes another limit.
 const MaxLimit = 1000
+
+// defaultLimit is what Apple applies when no limit is sent.
+const defaultLimit = 100
 
 const (
 	opFetchDevices       = "FetchDevices"
@@ -59,7 +63,7 @@ func (c *Client) page(ctx context.Context, op, path, cursor string, limit int) (
 	var p *DevicePage
 	err := c.do(ctx, call{
 		op: op, method: http.MethodPost, path: path, in: pageRequest{Cursor: cursor, Limit: limit},
-		out: func(body []byte) (err error) { p, err = decodePage(body); return err },
+		out: func(body []byte) (err error) { p, err = decodePage(body, cmp.Or(limit, defaultLimit)); return err },
 	})
 	if err != nil {
 		return nil, err

@@ -187,9 +187,12 @@ func WithPollInterval(d time.Duration) Option {
 	return positive("WithPollInterval", d, func(s *settings) { s.poll = d })
 }
 
-// WithSyncInterval sets how often Apple is asked for changes; each interval is up to a tenth longer. The default is
-// one hour.
+// WithSyncInterval sets how often Apple is asked for changes; each interval is up to a tenth longer. It is at most six
+// days, as Apple's cursors live for seven. The default is one hour.
 func WithSyncInterval(d time.Duration) Option {
+	if d > 6*24*time.Hour {
+		return func(*settings) error { return errors.New("abm: WithSyncInterval: want at most six days") }
+	}
 	return positive("WithSyncInterval", d, func(s *settings) { s.syncEvery = d })
 }
 

@@ -22,31 +22,46 @@ const (
 //	THROTTLED  wait as Apple says, longer each time; it is never parked, as Apple's throttle ends
 //	others     wait longer each time, park after the settings' number of failures
 func outcome(a *storage.Assignment, result string, hint time.Duration, cause string, s *settings, now time.Time) []activity.Event {
-	on := activity.On{Account: a.Account, Serial: a.Serial}
 	a.LastAttempt.Result, a.LastAttempt.RetryAfter, a.LastAttempt.Error = result, hint, cause
-	a.UpdatedAt = now
-	if result == string(ResultSuccess) {
-		a.State, a.NextAttemptAt, a.SatisfiedAt = storage.AssignmentAssigned, now.Add(s.verify), time.Time{}
-		return []activity.Event{activity.ProfileAssigned{On: on, ProfileUUID: a.LastAttempt.ProfileUUID}}
+	a.SatisfiedAt = zeroTime
+	switch result {
+	case string(ResultSuccess):
+		a.State, a.NextAttemptAt, a.Throttles = storage.AssignmentAssigned, now.Add(s.verify), 0
+		return []activity.Event{activity.ProfileAssigned{
+			On: activity.On{Account: a.Account, Serial: a.Serial}, ProfileUUID: a.LastAttempt.ProfileUUID,
+		}}
+	case string(ResultThrottled):
+		a.Throttles++
+		wait := growing(a.Throttles, throttleWait, maxThrottle)
+		if hint > 0 {
+			wait = max(hint, growing(a.Throttles, firstFailureWait, maxThrottle))
+		}
+		a.State, a.NextAttemptAt = storage.AssignmentPending, now.Add(wait)
+		return []activity.Event{assignFailed(a, result)}
 	}
+	a.State, a.Throttles = storage.AssignmentPending, 0
+	return failed(a, result, s, now)
+}
+
+// failed counts a failure of a. Until it is parked its state stays, which says what to do next.
+func failed(a *storage.Assignment, result string, s *settings, now time.Time) []activity.Event {
 	a.Failures++
-	a.State, a.SatisfiedAt = storage.AssignmentPending, time.Time{}
-	throttled := result == string(ResultThrottled)
-	switch {
-	case throttled && hint > 0:
-		a.NextAttemptAt = now.Add(max(hint, growing(a.Failures, firstFailureWait, maxThrottle)))
-	case throttled:
-		a.NextAttemptAt = now.Add(growing(a.Failures, throttleWait, maxThrottle))
-	case a.Failures >= s.maxFailed:
-		a.State, a.NextAttemptAt = storage.AssignmentParked, time.Time{}
-	default:
+	if a.Failures < s.maxFailed {
 		a.NextAttemptAt = now.Add(growing(a.Failures, firstFailureWait, maxFailureWait))
+		return []activity.Event{assignFailed(a, result)}
 	}
-	evs := []activity.Event{activity.ProfileAssignFailed{
-		On: on, ProfileUUID: a.LastAttempt.ProfileUUID, Result: result, Failures: a.Failures, RetryAt: a.NextAttemptAt, Error: cause,
+	a.State = storage.AssignmentParked
+	ev := assignFailed(a, result)
+	ev.RetryAt = zeroTime
+	rest(a, now)
+	return []activity.Event{ev, activity.AssignmentParked{
+		On: activity.On{Account: a.Account, Serial: a.Serial}, Result: result, Failures: a.Failures,
 	}}
-	if a.State == storage.AssignmentParked {
-		evs = append(evs, activity.AssignmentParked{On: on, Result: result, Failures: a.Failures})
+}
+
+func assignFailed(a *storage.Assignment, result string) activity.ProfileAssignFailed {
+	return activity.ProfileAssignFailed{
+		On: activity.On{Account: a.Account, Serial: a.Serial}, ProfileUUID: a.LastAttempt.ProfileUUID,
+		Result: result, Failures: a.Failures, RetryAt: a.NextAttemptAt, Error: a.LastAttempt.Error,
 	}
-	return evs
 }

@@ -26,12 +26,13 @@ type DevicePage struct {
 	Unreadable int
 }
 
-// decodePage reads the answer of FetchDevices and SyncDevices. The page keeps nothing of body.
+// decodePage reads the answer of FetchDevices and SyncDevices, which were asked for limit devices. The page keeps nothing
+// of body.
 //
 // The body as a whole must be valid JSON with a cursor; what is odd inside a record (duplicate names, invalid UTF-8, a
 // bad date, a wrong type) costs that one value. jsontext checks the syntax and finds where each record ends, and the
 // record is then scanned knowing that it is valid.
-func decodePage(body []byte) (*DevicePage, error) {
+func decodePage(body []byte, limit int) (*DevicePage, error) {
 	p := new(DevicePage)
 	var records recordDecoder
 	err := decodeObject(body, func(name string, d *jsontext.Decoder) error {
@@ -40,7 +41,7 @@ func decodePage(body []byte) (*DevicePage, error) {
 			if d.PeekKind() != '[' {
 				return skipNull(d, name)
 			}
-			return p.decodeDevices(body, d, &records)
+			return p.decodeDevices(body, limit, d, &records)
 		case "cursor":
 			return readText(d, &p.Cursor)
 		case "fetched_until":
@@ -64,7 +65,7 @@ func decodePage(body []byte) (*DevicePage, error) {
 	return p, nil
 }
 
-func (p *DevicePage) decodeDevices(body []byte, d *jsontext.Decoder, records *recordDecoder) error {
+func (p *DevicePage) decodeDevices(body []byte, limit int, d *jsontext.Decoder, records *recordDecoder) error {
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
@@ -80,7 +81,7 @@ func (p *DevicePage) decodeDevices(body []byte, d *jsontext.Decoder, records *re
 		}
 		if p.Devices == nil {
 			// Records of a list are of similar size, a quarter for those that are smaller.
-			p.Devices = make([]Device, 0, len(body)*5/4/(len(v)+1)+1)
+			p.Devices = make([]Device, 0, min(len(body)*5/4/(len(v)+1)+1, limit))
 		}
 		p.Devices = append(p.Devices, dev)
 	}

@@ -35,6 +35,9 @@ func (e *Engine) writeRows(
 			if !ok {
 				continue
 			}
+			if a.Problem == "" {
+				a.ProblemSince = zeroTime
+			}
 			a.UpdatedAt = e.s.now()
 			c.Assignments = append(c.Assignments, a)
 			evs = append(evs, more...)

@@ -185,38 +185,63 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// all does what is due, in the order in which one thing makes another due. A cursor that Apple keeps refusing does not
-// hold back the assignments.
+// all does what is due, in the order in which one thing makes another due. One that fails does not hold back the others,
+// unless all calls would fail.
 func (s *step) all(ctx context.Context) error {
 	due, err := s.e.due(ctx, s.account)
 	if err != nil {
 		return err
 	}
 	var failed error
-	if due.sync {
-		if _, failed = s.sync(ctx); failed != nil && !errors.Is(failed, ErrCursorLoop) {
-			return failed
+	for _, phase := range []struct {
+		due bool
+		do  func(context.Context) error
+	}{
+		{due.sync, func(ctx context.Context) error { _, err := s.sync(ctx); return err }},
+		{due.sweep, func(ctx context.Context) error { _, err := s.sweep(ctx); return err }},
+		{due.plan, func(ctx context.Context) error { _, err := s.replan(ctx); return err }},
+		{true, s.assignDue},
+	} {
+		if !phase.due {
+			continue
+		}
+		err := phase.do(ctx)
+		failed = errors.Join(failed, err)
+		if stops(err) {
+			break
 		}
 	}
-	if due.sweep && failed == nil {
-		if _, failed = s.sweep(ctx); failed != nil && !errors.Is(failed, ErrCursorLoop) {
-			return failed
-		}
-	}
-	if due.plan {
-		if _, err := s.replan(ctx); err != nil {
-			return err
-		}
-	}
+	return failed
+}
+
+// assignDue assigns until nothing is due.
+func (s *step) assignDue(ctx context.Context) error {
 	for {
 		res, err := s.assign(ctx)
-		if err != nil {
+		if err != nil || res.Due == 0 {
 			return err
-		}
-		if res.Due == 0 {
-			return failed
 		}
 		clear(s.profiles) // another process may have learnt or lost a profile
 		clear(s.prints)
 	}
+}
+
+// stops reports whether err says that all other calls of the step would fail as well.
+func stops(err error) bool {
+	for _, e := range []error{
+		ErrUnauthorized, ErrForbidden, ErrAccessDenied, ErrTermsNotSigned, ErrTokenExpired, ErrNoToken,
+		storage.ErrLeaseLost, context.Canceled,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// blamesApple reports whether err is an answer of Apple, or the lack of one.
+func blamesApple(err error) bool {
+	_, answer := errors.AsType[*APIError](err)
+	_, transport := errors.AsType[*TransportError](err)
+	return answer || transport
 }

@@ -24,8 +24,15 @@ type step struct {
 	asked   atomic.Bool // Apple was called
 
 	profiles map[string]storage.Profile          // by fingerprint, as stored
-	prints   map[*depprofile.Profile]fingerprint // of what the resolver returned in this step
+	prints   map[*depprofile.Profile]fingerprint // of what the resolver returned in this step, at most maxPrints
+
+	undefined map[string]error // by fingerprint: profiles that could not be defined in this step
+	undecided int              // devices for which no profile was decided in this step
+	lastErr   error            // why not, for the last of them
 }
+
+// maxPrints limits how many profiles of a resolver that returns a new one each time are kept.
+const maxPrints = 1000
 
 type fingerprint struct {
 	print string
@@ -36,7 +43,7 @@ func (e *Engine) step(h held, acct storage.Account) (*step, error) {
 	s := &step{
 		e: e, account: acct.Name, fence: h.fence, log: e.log(acct.Name),
 		profiles: make(map[string]storage.Profile),
-		prints:   make(map[*depprofile.Profile]fingerprint),
+		prints:   make(map[*depprofile.Profile]fingerprint), undefined: make(map[string]error),
 	}
 	c, err := e.accounts.client(h.ctx, acct)
 	if err != nil {
@@ -80,8 +87,7 @@ func (s *step) desire(ctx context.Context, d storage.Device) (desire, error) {
 		if ctx.Err() != nil {
 			return desire{}, ctx.Err()
 		}
-		s.log.Warn("no profile decided; asking again later", zap.String("serial", d.Serial), zap.Error(err))
-		return desire{err: err}, nil
+		return s.noDecision(err), nil
 	}
 	if p == nil {
 		return desire{}, nil
@@ -91,9 +97,28 @@ func (s *step) desire(ctx context.Context, d storage.Device) (desire, error) {
 		if f, err = s.keep(ctx, p); err != nil {
 			return desire{}, err
 		}
+		if len(s.prints) >= maxPrints {
+			clear(s.prints)
+		}
 		s.prints[p] = f
 	}
-	return desire{print: f.print, uuid: s.profiles[f.print].UUID, err: f.err}, nil
+	if f.err != nil {
+		return s.noDecision(f.err), nil
+	}
+	return desire{print: f.print, uuid: s.profiles[f.print].UUID}, nil
+}
+
+func (s *step) noDecision(err error) desire {
+	s.undecided++
+	s.lastErr = err
+	return desire{err: err}
+}
+
+// report logs for how many devices no profile was decided.
+func (s *step) report() {
+	if s.undecided > 0 {
+		s.log.Warn("no profile decided for devices; asking again later", zap.Int("devices", s.undecided), zap.NamedError("last", s.lastErr))
+	}
 }
 
 // resolve guards the engine against a resolver of the host's that panics.

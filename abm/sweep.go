@@ -105,7 +105,7 @@ func (s *step) eachPage(ctx context.Context, f func([]storage.Device) error) err
 
 // confirm asks for the details of devices that the list did not name, and stores what Apple says.
 func (s *step) confirm(ctx context.Context, serials []string, res *SyncResult) error {
-	details, err := s.apple().DeviceDetails(ctx, serials...)
+	shown, _, _, err := s.details(ctx, serials) // what Apple does not show stays as it is
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (s *step) confirm(ctx context.Context, serials []string, res *SyncResult) e
 		return err
 	}
 	for range maxConflicts {
-		sights := s.sightings(stored, details)
+		sights := s.sightings(stored, shown)
 		change, err := s.planned(ctx, sights)
 		if err != nil || len(sights) == 0 {
 			return err

@@ -53,6 +53,9 @@ func (s *step) sync(ctx context.Context) (SyncResult, error) {
 	var res SyncResult
 	first := cur.Version == 0
 	for p := range pages {
+		if errors.Is(p.err, ErrCursorLoop) {
+			return res, errors.Join(p.err, s.looped(ctx, &cur))
+		}
 		if p.err != nil {
 			return res, p.err
 		}
@@ -62,6 +65,26 @@ func (s *step) sync(ctx context.Context) (SyncResult, error) {
 	}
 	return res, ctx.Err()
 }
+
+// looped counts a reading that ended with ErrCursorLoop. After the fourth in a row, the eighth, the sixteenth and so on
+// the cursor is dropped, so that the full list is read: a cursor that Apple keeps repeating would hide all changes for ever.
+func (s *step) looped(ctx context.Context, cur *storage.Cursor) error {
+	cur.Loops++
+	cur.UpdatedAt = s.e.s.now()
+	var reset func(int) []activity.Event
+	if cur.Loops >= 4 && cur.Loops&(cur.Loops-1) == 0 {
+		s.log.Warn("apple keeps repeating the cursor; reading the full list", zap.Int("times", cur.Loops))
+		cur.Value, cur.Phase = "", storage.PhaseFetch
+		reset = func(int) []activity.Event {
+			return []activity.Event{activity.CursorReset{On: activity.On{Account: s.account}, Code: codeCursorLoop}}
+		}
+	}
+	_, err := s.observe(ctx, nil, cur, reset)
+	return err
+}
+
+// codeCursorLoop stands in for Apple's code when the cursor is dropped because Apple keeps repeating it.
+const codeCursorLoop = "CURSOR_LOOP"
 
 // cursor returns the stored cursor, or the beginning. Devices are planned with today's rules as they come in, so a new
 // cursor starts with those.
@@ -164,7 +187,7 @@ func (s *step) store(ctx context.Context, cur *storage.Cursor, p pageOrReset, re
 	}
 	var finish func(int) []activity.Event
 	if p.last {
-		cur.LastSyncAt = now
+		cur.LastSyncAt, cur.Loops = now, 0
 		finish = func(changed int) []activity.Event { return s.finished(*res, changed) }
 	}
 	n, err := s.observe(ctx, p.page.Devices, cur, finish)

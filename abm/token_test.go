@@ -116,6 +116,7 @@ func TestTokenFilesOfNoUse(t *testing.T) {
 		"text":               []byte("hello"),
 		"headers only":       good[:bytes.Index(good, body[:20])],
 		"truncated":          good[:len(good)/2],
+		"damaged":            broken,
 		"truncated DER":      der[:len(der)/2],
 		"too large":          bytes.Repeat([]byte("A"), maxTokenFile+1),
 		"base64 of nonsense": []byte("X: y\n\n" + base64.StdEncoding.EncodeToString([]byte("nonsense"))),
