@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -40,6 +41,8 @@ type AccountDetail struct {
 
 	// Document is the answer as received, JSON.
 	Document []byte `json:"-"`
+
+	basePath string // of the service that the answer is from, with a slash at its end; empty if not known
 }
 
 // ServiceURL is a service that is available, with its limits.
@@ -54,13 +57,28 @@ type ServiceURL struct {
 
 // Limit returns how many devices Apple takes or returns per call of a service, such as "POST", "/devices/sync"; 0 if it
 // publishes no limit.
+//
+// Apple does not say whether a published URI is a path or a whole URL, so either is taken. A path may begin with the
+// one of the base URL, as that of a proxy does.
 func (d *AccountDetail) Limit(method, path string) int {
 	for _, u := range d.URLs {
-		if strings.HasSuffix(u.URI, path) && (len(u.HTTPMethods) == 0 || slices.Contains(u.HTTPMethods, method)) {
+		if d.isAt(u.URI, path) && (len(u.HTTPMethods) == 0 || slices.Contains(u.HTTPMethods, method)) {
 			return max(u.Limit.Maximum, 0)
 		}
 	}
 	return 0
+}
+
+// isAt reports whether uri is the one of a service, and not of another whose path ends alike: /devices and
+// /server/devices.
+func (d *AccountDetail) isAt(uri, path string) bool {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return false
+	}
+	path = strings.Trim(path, "/")
+	at := strings.Trim(u.Path, "/")
+	return at == path || at == strings.Trim(d.basePath, "/")+"/"+path
 }
 
 // ParseAccountDetail reads Apple's answer, such as storage.Account.Detail.
@@ -83,10 +101,14 @@ func (c *Client) AccountDetail(ctx context.Context) (*AccountDetail, error) {
 	err := c.do(ctx, call{
 		op: opAccountDetail, method: http.MethodGet, path: "account",
 		out: func(body []byte) (err error) {
-			if d, err = ParseAccountDetail(body); err == nil && d.ServerUUID == "" {
-				err = errors.New("no server_uuid in it")
+			if d, err = ParseAccountDetail(body); err != nil {
+				return err
 			}
-			return err
+			if d.ServerUUID == "" {
+				return errors.New("no server_uuid in it")
+			}
+			d.basePath = c.base.Path
+			return nil
 		},
 	})
 	if err != nil {

@@ -14,9 +14,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/enrollkit/enrollkit/abm/abmtest"
+	"github.com/enrollkit/enrollkit/storage"
 )
 
 // Every method of the client that is an operation says which, and the list in testdata has each of them.
@@ -214,4 +218,50 @@ type deadNetwork struct{}
 
 func (deadNetwork) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("no route")
+}
+
+func TestPublishedLimit(t *testing.T) {
+	t.Parallel()
+	d, err := ParseAccountDetail([]byte(`{"server_uuid":"x","urls":[
+		{"uri":"https://mdmenrollment.apple.com/server/devices","http_method":["POST"],"limit":{"default":100,"maximum":1000}},
+		{"uri":"/devices/sync","limit":{"maximum":500}},
+		{"uri":"devices","http_method":["POST"],"limit":{"maximum":200}},
+		{"uri":"/proxy/acme/profile/devices","http_method":["POST","PUT"],"limit":{"maximum":50}},
+		{"uri":"/account","http_method":["GET"]},{"uri":"/devices/disown","limit":{"maximum":-1}},{"uri":"%"}]}`))
+	require.NoError(t, err)
+	for _, tt := range []struct {
+		method, path string
+		want         int
+	}{
+		{"POST", "/server/devices", 1000}, {"POST", "/devices/sync", 500}, {"POST", "/devices", 200}, {"GET", "/devices", 0},
+		{"POST", "/profile/devices", 0}, {"GET", "/account", 0}, {"POST", "/devices/disown", 0}, {"POST", "/profile", 0},
+		{"POST", "", 0}, {"POST", "/sync", 0},
+	} {
+		assert.Equal(t, tt.want, d.Limit(tt.method, tt.path), "%s %s", tt.method, tt.path)
+	}
+	d.basePath = "/proxy/acme/"
+	assert.Equal(t, 50, d.Limit("POST", "/profile/devices"))
+	assert.Equal(t, 0, d.Limit("DELETE", "/profile/devices"))
+	assert.Equal(t, 200, d.Limit("POST", "/devices"), "a proxy may pass on what Apple says")
+}
+
+// Each call keeps to the limit that is published for it.
+func TestEngineKeepsPublishedLimits(t *testing.T) {
+	t.Parallel()
+	const n = 120
+	w := newWorld(t, n, abmtest.WithLimits("/server/devices", 10, 90), abmtest.WithLimits("/devices/sync", 10, 80),
+		abmtest.WithLimits("/devices", 10, 30), abmtest.WithLimits("/profile/devices", 10, 40))
+	e := w.engine(t)
+	_, err := e.SyncOnce(t.Context(), acme)
+	require.NoError(t, err)
+	assignAll(t, e)
+	w.clock.Add(time.Hour)
+	assignAll(t, e)
+	_, err = e.SyncOnce(t.Context(), acme)
+	require.NoError(t, err)
+	_, err = e.SweepOnce(t.Context(), acme)
+	require.NoError(t, err)
+	assert.Equal(t, map[storage.AssignmentState]int{storage.AssignmentSatisfied: n}, w.states(t))
+	assert.Empty(t, w.apple.Stats().OverLimit)
+	assert.Equal(t, 4, w.apple.Stats().Calls["POST /server/devices"], "twice two pages")
 }

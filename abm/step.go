@@ -55,6 +55,7 @@ func (e *Engine) step(h held, acct storage.Account) (*step, error) {
 	s.client = c
 	s.detail = new(AccountDetail)
 	if d, err := ParseAccountDetail(acct.Detail); err == nil {
+		d.basePath = c.base.Path
 		s.detail = d
 	}
 	return s, nil

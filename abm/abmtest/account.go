@@ -68,7 +68,7 @@ func (s *Service) accountURLs() []accountURL {
 		}
 		urls[i].HTTPMethod = append(urls[i].HTTPMethod, e.method)
 		if e.limits {
-			urls[i].Limit = &accountLimit{s.cfg.defaultLimit, s.cfg.maxLimit}
+			urls[i].Limit = &accountLimit{s.cfg.limit(e.path).byDefault, s.cfg.limit(e.path).maximum}
 		}
 	}
 	return urls

@@ -16,13 +16,25 @@ type listResponse struct {
 	MoreToFollow bool         `json:"more_to_follow"`
 }
 
-// limit brings what a client asked for into the published range. What Apple does with limits outside of it is
-// not documented.
-func (s *Service) limit(asked int) int {
-	if asked <= 0 {
-		return s.cfg.defaultLimit
+// limit returns the limits that are published for a path.
+func (s *settings) limit(path string) pageLimits {
+	if l, ok := s.limits[path]; ok {
+		return l
 	}
-	return min(asked, s.cfg.maxLimit)
+	return s.pages
+}
+
+// limit brings what a client asked for into the published range, and counts what is above. What Apple does with limits
+// outside of it is not documented. The caller holds the lock.
+func (s *Service) limit(path string, asked int) int {
+	l := s.cfg.limit(path)
+	if asked <= 0 {
+		return l.byDefault
+	}
+	if asked > l.maximum {
+		s.stats.OverLimit["POST "+path]++
+	}
+	return min(asked, l.maximum)
 }
 
 // fetchDevices serves POST /server/devices: what is assigned to the server now, ordered by the time of the last
@@ -51,11 +63,12 @@ func (s *Service) fetchDevices(c *call) (any, error) {
 		}
 	}
 	listed := func(op *operation) bool { return m.current(op, cur.bound) }
-	out, next := s.page(c, cur, s.limit(in.Limit), listed, func(op *operation) wireDevice {
+	limit := s.limit("/server/devices", in.Limit)
+	out, next := s.page(c, cur, limit, listed, func(op *operation) wireDevice {
 		return newWireDevice(op.device, op.device.cur, c.version)
 	})
 	// Without more to follow, next is the bound and the cursor is ready for sync.
-	out.Cursor = s.encodeCursor(m, cursor{s.limit(in.Limit), next, cur.bound, c.now})
+	out.Cursor = s.encodeCursor(m, cursor{limit, next, cur.bound, c.now})
 	return out, nil
 }
 
@@ -90,7 +103,8 @@ func (s *Service) syncDevices(c *call) (any, error) {
 		}
 		return true
 	}
-	out, next := s.page(c, cur, s.limit(in.Limit), visible, func(op *operation) wireDevice {
+	limit := s.limit("/devices/sync", in.Limit)
+	out, next := s.page(c, cur, limit, visible, func(op *operation) wireDevice {
 		w := newWireDevice(op.device, op.state, c.version)
 		w.OpType, w.OpDate = op.kind, stamp(time.Unix(op.date, 0))
 		if c.version >= 10 && op.kind == opDeleted {
@@ -98,7 +112,7 @@ func (s *Service) syncDevices(c *call) (any, error) {
 		}
 		return w
 	})
-	out.Cursor = s.encodeCursor(m, cursor{s.limit(in.Limit), next, next, c.now})
+	out.Cursor = s.encodeCursor(m, cursor{limit, next, next, c.now})
 	return out, nil
 }
 

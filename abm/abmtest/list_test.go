@@ -185,3 +185,35 @@ func TestFetchSeesEveryDeviceOnceWhateverHappens(t *testing.T) {
 	assert.Len(t, slices.Compact(serials), 300)
 	assert.Len(t, got, 300)
 }
+
+func TestLimitsPerEndpoint(t *testing.T) {
+	t.Parallel()
+	s, m, c := world(t, abmtest.WithPageLimits(3, 4), abmtest.WithLimits("/devices/sync", 1, 2),
+		abmtest.WithLimits("/profile/devices", 1, 1))
+	require.NoError(t, s.AddDevices(m, machines("A", "B", "C", "D", "E")...))
+	p := c.page("/server/devices", "", 4)
+	p = c.page("/server/devices", p.Cursor, 4)
+	require.NoError(t, s.AddDevices(m, machines("F", "G", "H")...))
+	assert.Len(t, c.page("/devices/sync", p.Cursor, 0).Devices, 1)
+	assert.Empty(t, s.Stats().OverLimit)
+	assert.Len(t, c.page("/devices/sync", p.Cursor, 3).Devices, 2)
+	id := c.define(simpleProfile)
+	c.devices("POST", "/profile/devices", id, "A", "B")
+	c.devices("POST", "/profile/devices", id, "C")
+	assert.Equal(t, map[string]int{"POST /devices/sync": 1, "POST /profile/devices": 1}, s.Stats().OverLimit)
+	var got struct {
+		URLs []struct {
+			URI   string
+			Limit map[string]int
+		}
+	}
+	c.call("GET", "/account", "").decode(t, &got)
+	for _, u := range got.URLs {
+		switch u.URI {
+		case "/devices/sync":
+			assert.Equal(t, map[string]int{"default": 1, "maximum": 2}, u.Limit)
+		case "/devices":
+			assert.Equal(t, map[string]int{"default": 3, "maximum": 4}, u.Limit)
+		}
+	}
+}

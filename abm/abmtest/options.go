@@ -19,8 +19,8 @@ type settings struct {
 	sessionLifetime time.Duration
 	rotateEvery     int
 	singleSession   bool
-	defaultLimit    int
-	maxLimit        int
+	pages           pageLimits
+	limits          map[string]pageLimits // by path, where it differs from pages
 	cursorLifetime  time.Duration
 }
 
@@ -34,8 +34,8 @@ func defaults() settings {
 		},
 		sessionLifetime: 3 * time.Minute,
 		rotateEvery:     20,
-		defaultLimit:    100,
-		maxLimit:        1000,
+		pages:           pageLimits{100, 1000},
+		limits:          make(map[string]pageLimits),
 		cursorLifetime:  7 * 24 * time.Hour,
 	}
 }
@@ -133,15 +133,39 @@ func WithSingleSession() Option {
 	}
 }
 
-// WithPageLimits sets how many devices a fetch or sync page has when the request gives no limit, and at most.
-// Larger limits are cut down. The defaults are Apple's 100 and 1000.
+// pageLimits are how many devices a page has, or a call names, by default and at most.
+type pageLimits struct{ byDefault, maximum int }
+
+func (l pageLimits) check(option string) error {
+	if l.byDefault < 1 || l.maximum < l.byDefault {
+		return fmt.Errorf("%s: want 1 <= default <= maximum, not %d and %d", option, l.byDefault, l.maximum)
+	}
+	return nil
+}
+
+// WithPageLimits sets how many devices a fetch or sync page has when the request gives no limit, and at most, and what
+// GET /account publishes for all calls about many devices. Larger limits are cut down. The defaults are Apple's 100
+// and 1000.
 func WithPageLimits(byDefault, maximum int) Option {
 	return func(s *settings) error {
-		if byDefault < 1 || maximum < byDefault {
-			return fmt.Errorf("WithPageLimits: want 1 <= default <= maximum, not %d and %d", byDefault, maximum)
-		}
-		s.defaultLimit, s.maxLimit = byDefault, maximum
-		return nil
+		s.pages = pageLimits{byDefault, maximum}
+		return s.pages.check("WithPageLimits")
+	}
+}
+
+// WithLimits sets what GET /account publishes for one call about many devices, such as "/profile/devices", and what its
+// pages have if it is fetch or sync. The others keep the limits of [WithPageLimits].
+//
+// Apple documents that limits are published, a maximum of 1000 for the pages of a fetch, and that an assignment should
+// name at most 1000 devices. It does not document what it answers beyond a limit: such calls are answered as others
+// are, and counted in [Stats].
+//
+// Apple: https://developer.apple.com/documentation/devicemanagement/accountdetail and
+// https://developer.apple.com/documentation/devicemanagement/assign-profile
+func WithLimits(path string, byDefault, maximum int) Option {
+	return func(s *settings) error {
+		s.limits[path] = pageLimits{byDefault, maximum}
+		return s.limits[path].check("WithLimits")
 	}
 }
 

@@ -175,6 +175,8 @@ func TestOptionsRefuseNonsense(t *testing.T) {
 		"WithSessionLifetime": abmtest.WithSessionLifetime(0),
 		"WithSessionRotation": abmtest.WithSessionRotation(-1),
 		"WithPageLimits":      abmtest.WithPageLimits(2, 1),
+		"WithLimits":          abmtest.WithLimits("/devices", 0, 1),
+		"has no limits":       abmtest.WithLimits("/account", 1, 1),
 		"WithCursorLifetime":  abmtest.WithCursorLifetime(-1),
 		"WithOrganization":    abmtest.WithOrganization(abmtest.Organization{Name: "x"}),
 	} {

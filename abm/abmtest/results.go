@@ -33,8 +33,12 @@ func (s *Service) decodeDevices(c *call) (deviceRequest, error) {
 		return in, bad("DEVICE_ID_REQUIRED")
 	}
 	s.mu.Lock()
-	key := c.r.Method + " " + c.r.URL.Path[len(s.cfg.basePath):]
+	path := c.r.URL.Path[len(s.cfg.basePath):]
+	key := c.r.Method + " " + path
 	s.stats.LargestBatch[key] = max(s.stats.LargestBatch[key], len(in.Devices))
+	if len(in.Devices) > s.cfg.limit(path).maximum {
+		s.stats.OverLimit[key]++
+	}
 	s.mu.Unlock()
 	slices.Sort(in.Devices)
 	in.Devices = slices.Compact(in.Devices)

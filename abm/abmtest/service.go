@@ -112,6 +112,11 @@ func NewService(opts ...Option) (*Service, error) {
 		}
 		s.routes[e.path][e.method] = e
 	}
+	for path := range cfg.limits {
+		if !s.routes[path]["POST"].limits {
+			return nil, fmt.Errorf("abmtest: WithLimits: %q has no limits", path)
+		}
+	}
 	return s, nil
 }
 
