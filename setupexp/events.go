@@ -99,7 +99,9 @@ const (
 	Absent     Presence = "absent"
 )
 
-// Evidence is an EventBody: somebody looked whether an item is on the device.
+// Evidence is an EventBody: somebody looked whether an item is on the device, such as the agent. Who says that it is
+// installed vouches that this is the run's work, done since the item was begun: it counts even if the device has not
+// answered the command yet.
 type Evidence struct {
 	Item     string // the item's id
 	Presence Presence

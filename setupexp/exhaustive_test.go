@@ -99,7 +99,7 @@ func choices(s *State) []EventBody {
 		bodies = append(bodies, queryAnswered{Key: string(s.Plan.Items[0].Kind), Presence: seen})
 	}
 	if s.Release != nil {
-		id := s.releaseID(s.Release.Sends)
+		id := s.releaseID(s.Sends)
 		bodies = append(bodies, CommandResult{CommandUUID: id, Status: StatusAcknowledged})
 	}
 	return bodies

@@ -100,7 +100,7 @@ func (m *sim) effects(k EffectKind) []Effect {
 }
 
 func (m *sim) answerRelease(s Status, errs ...CommandError) *sim {
-	return m.do(CommandResult{CommandUUID: m.s.releaseID(m.s.Release.Sends), Status: s, Errors: errs})
+	return m.do(CommandResult{CommandUUID: m.s.releaseID(m.s.Sends), Status: s, Errors: errs})
 }
 
 // activities returns the kinds of all activities so far.

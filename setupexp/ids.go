@@ -24,7 +24,11 @@ func RunID(enrollmentID string, generation int64) string {
 
 // id returns the id of something of this run.
 func (s *State) id(what, which string, n int) string {
-	return stableID(what, s.Subject.EnrollmentID, strconv.FormatInt(s.Subject.Generation, 10), which, strconv.Itoa(n))
+	parts := []string{what, s.Subject.EnrollmentID, strconv.FormatInt(s.Subject.Generation, 10), which, strconv.Itoa(n)}
+	if s.Nonce != "" {
+		parts = append(parts, s.Nonce)
+	}
+	return stableID(parts...)
 }
 
 // executionID names the n-th attempt of an item; it is the UUID of its command.

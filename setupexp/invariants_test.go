@@ -40,7 +40,7 @@ func checkStep(t testing.TB, before State, ev Event, after State, out []Effect) 
 		require.Len(t, after.Items, len(before.Plan.Items))
 	}
 	checkItems(t, after)
-	checkRelease(t, after, out)
+	checkRelease(t, before, after, out)
 	checkLanes(t, after, out)
 	// 15: the progress bar does not go back.
 	if !retry && !restarted {
@@ -71,8 +71,9 @@ func checkItems(t testing.TB, s State) {
 	}
 }
 
-func checkRelease(t testing.TB, s State, out []Effect) {
+func checkRelease(t testing.TB, before, s State, out []Effect) {
 	t.Helper()
+	require.GreaterOrEqual(t, s.Sends, before.Sends)
 	sends := 0
 	for _, e := range out {
 		if e.Kind != EffectRelease {
@@ -86,8 +87,9 @@ func checkRelease(t testing.TB, s State, out []Effect) {
 				ReleaseComplete, // an unheld run that was over, and then the device waited
 			}, s.Release.Reason)
 		}
-		// 6: one id for each send.
-		require.Equal(t, s.releaseID(s.Release.Sends), e.Command)
+		// 6: one id for each send, and none is used twice: they are numbered through the whole run.
+		require.Equal(t, before.Sends+1, s.Sends)
+		require.Equal(t, s.releaseID(s.Sends), e.Command)
 		// 8: await-only items have ended before.
 		for i := range s.Items {
 			require.False(t, s.Plan.Items[i].AwaitOnly && !s.Items[i].State.Ended(), "release while an await-only item goes on")
@@ -101,6 +103,9 @@ func checkRelease(t testing.TB, s State, out []Effect) {
 		forced, _ := Reduce(s, Event{At: s.Now, Body: Admin{Action: ActionRelease, Force: true}})
 		require.Equal(t, StateReleasing, forced.State)
 		require.Equal(t, ReleaseForcedAdmin, forced.Release.Reason)
+	} else if s.Subject.Held && s.State.Live() {
+		_, out := Reduce(s, Event{At: s.Now, Body: Admin{Action: ActionRelease, Force: true}})
+		require.Len(t, slices.DeleteFunc(out, func(e Effect) bool { return e.Kind != EffectRelease }), 1, "state %s", s.State)
 	}
 }
 

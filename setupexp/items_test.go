@@ -227,3 +227,78 @@ func TestConfigurationRemovedDuringTheRun(t *testing.T) {
 	assert.Equal(t, ReasonConfigRemoved, m.item("b").Reason)
 	assert.Equal(t, StateReleasing, m.s.State)
 }
+
+func TestTheWaitForAnAgentIsBoundedHoweverItsItemEnds(t *testing.T) {
+	t.Parallel()
+	config := simple("config")
+	config.MaxAttempts = 1
+	dependent := AgentPackage("agent", "Agent", packageSpec())
+	dependent.After = []Dependency{{ID: "config"}}
+	present := AgentPackage("agent", "Agent", packageSpec())
+	present.SkipIfPresent = true
+	acknowledged := AgentPackage("agent", "Agent", packageSpec())
+	acknowledged.Proof = ProofAcknowledged
+	plain := AgentPackage("agent", "Agent", packageSpec())
+	for _, tt := range []struct {
+		name string
+		end  func() *sim
+		wait time.Duration
+	}{
+		{"it is skipped with what it depends on", func() *sim {
+			return planned(t, Plan{Items: []Item{config, dependent, scriptItem("s")}}).answer("config", StatusError)
+		}, 0},
+		{"it is there already", func() *sim {
+			m := planned(t, Plan{Items: []Item{present, scriptItem("s")}})
+			return m.do(queryAnswered{Key: "package", Presence: map[string]Presence{"agent": Installed}})
+		}, 5 * time.Minute},
+		{"it is proven by its acknowledgement", func() *sim {
+			return planned(t, Plan{Items: []Item{acknowledged, scriptItem("s")}}).ack("agent")
+		}, 5 * time.Minute},
+		{"it fails", func() *sim {
+			return planned(t, Plan{Items: []Item{plain, scriptItem("s")}}).answer("agent", StatusFormatError)
+		}, 0},
+		{"a person skips it", func() *sim {
+			m := planned(t, Plan{Items: []Item{plain, scriptItem("s")}})
+			return m.do(Admin{Action: ActionSkip, Items: []string{"agent"}})
+		}, 5 * time.Minute},
+		{"a person cancels it", func() *sim {
+			m := planned(t, Plan{Items: []Item{plain, scriptItem("s")}})
+			return m.do(Admin{Action: ActionCancel, Items: []string{"agent"}})
+		}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := tt.end()
+			if tt.wait > 0 {
+				m.after(tt.wait - time.Second)
+				assert.Equal(t, ItemReady, m.item("s").State)
+				m.after(time.Second)
+			}
+			assert.Equal(t, ItemFailed, m.item("s").State)
+			assert.Equal(t, ReasonAgentMissing, m.item("s").Reason)
+			assert.Equal(t, StateReleasing, m.s.State)
+		})
+	}
+}
+
+func TestWhatWasThereBeforeIsNoProof(t *testing.T) {
+	t.Parallel()
+	there := queryAnswered{Key: "profile", Presence: map[string]Presence{"a": Installed, "b": Installed}}
+	m := planned(t, Plan{Items: []Item{profileItem("a"), profileItem("b")}}).ack("a")
+	dispatched := *m
+	dispatched.do(there)
+	assert.Equal(t, ItemSucceeded, dispatched.item("a").State)
+	assert.Equal(t, ItemDispatched, dispatched.item("b").State)
+	dispatched.ack("b").do(there)
+	assert.Equal(t, ItemSucceeded, dispatched.item("b").State)
+
+	m.answer("b", StatusNotNow).do(there)
+	assert.Equal(t, ItemParked, m.item("b").State)
+	m.do(Evidence{Item: "b", Presence: Installed})
+	assert.Equal(t, ItemSucceeded, m.item("b").State, "somebody vouches for it")
+
+	m = planned(t, Plan{Items: []Item{profileItem("a")}}).after(2 * time.Minute)
+	require.Equal(t, ItemBackoff, m.item("a").State)
+	m.do(there)
+	assert.Equal(t, ItemBackoff, m.item("a").State, "an attempt that was never answered")
+}

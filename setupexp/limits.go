@@ -20,7 +20,8 @@ type Limits struct {
 	// ReleasePush and ReleaseResend are when an unanswered release is pushed and sent again: 15 and 90 seconds.
 	ReleasePush   time.Duration `json:"release_push"`
 	ReleaseResend time.Duration `json:"release_resend"`
-	// ReleaseSends is how often an unanswered release is sent: 5.
+	// ReleaseSends is how often an unanswered release is sent before an activity says so: 5. It is sent as often again,
+	// 10 minutes after the last one, each time the device is seen to wait still.
 	ReleaseSends int `json:"release_sends"`
 	// Abandon is how long a device that does not answer its release may be silent before its run ends: 24 hours. When it
 	// is heard of again, the run goes on.
@@ -29,6 +30,8 @@ type Limits struct {
 	Settle time.Duration `json:"settle"`
 	// Finish is how long work may go on in the background after the release: 2 hours.
 	Finish time.Duration `json:"finish"`
+	// AgentRetries is how often a run's failed items can be tried again by whoever is at the device: 3.
+	AgentRetries int `json:"agent_retries"`
 	// Reminder is the time between reminders of a device that waits for a person: 30 minutes.
 	Reminder time.Duration `json:"reminder"`
 }
@@ -58,6 +61,9 @@ func (l Limits) withDefaults() Limits {
 	if l.ReleaseSends == 0 {
 		l.ReleaseSends = 5
 	}
+	if l.AgentRetries == 0 {
+		l.AgentRetries = 3
+	}
 	return l
 }
 
@@ -71,4 +77,5 @@ const (
 	retryWindow   = 10 * time.Minute // what a retry leaves of the deadline at least
 	slowestRetry  = time.Minute
 	slowestPush   = 15 * time.Minute
+	roundEvery    = 10 * time.Minute // between the last release of a round and the first of the next
 )

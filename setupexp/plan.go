@@ -45,7 +45,8 @@ type Plan struct {
 	// Deadline is when the device is released whatever is unfinished, counted from when the plan is settled; 0 means
 	// 45 minutes on a Mac and 20 on other devices. It is 1 minute to 24 hours.
 	Deadline time.Duration `json:"deadline,omitempty"`
-	// Hold is how long a device is kept after an item with OnFailure Hold failed; 0 means 4 hours.
+	// Hold is how long a device is kept after an item with OnFailure Hold failed; 0 means 4 hours. A retry at the device
+	// does not begin it anew, one by a person elsewhere does.
 	Hold time.Duration `json:"hold,omitempty"`
 	// HoldForever keeps such a device until a person acts. Reminders repeat.
 	HoldForever bool `json:"hold_forever,omitempty"`

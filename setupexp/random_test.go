@@ -46,7 +46,7 @@ func randomEvent(r *rand.Rand, s *State) EventBody {
 		if s.Release == nil {
 			return Tick{}
 		}
-		return CommandResult{CommandUUID: s.releaseID(1 + r.Intn(s.Release.Sends+1)), Status: status[r.Intn(len(status))]}
+		return CommandResult{CommandUUID: s.releaseID(1 + r.Intn(s.Sends+1)), Status: status[r.Intn(len(status))]}
 	case 10, 11, 12:
 		a := queryAnswered{Key: []string{"profile", "package", queryAwaiting}[r.Intn(3)], Presence: map[string]Presence{}}
 		for i := range s.Items {
@@ -65,7 +65,7 @@ func randomEvent(r *rand.Rand, s *State) EventBody {
 	case 16, 17:
 		return AgentResult{ExecutionID: pick(), ExitCode: r.Intn(2)}
 	case 18:
-		return Admin{Action: ActionRetry, Items: []string{item()}[:r.Intn(2)]}
+		return Admin{Action: ActionRetry, Items: []string{item()}[:r.Intn(2)], ByAgent: r.Intn(2) == 0}
 	case 19:
 		action := []AdminAction{ActionRelease, ActionSkip, ActionExtend, ActionHold, ActionCancel}[r.Intn(5)]
 		return Admin{Action: action, Items: []string{item()}, Force: r.Intn(4) == 0, Extend: time.Minute}
@@ -93,10 +93,14 @@ func TestInvariantsHoldInRandomRuns(t *testing.T) {
 		at := start()
 		plan := randomPlan(r, 5)
 		require.NoError(t, plan.Validate())
+		used := map[string]bool{}
 		for step := range 60 {
 			ev := Event{EnrollmentID: testDevice, Generation: 1, At: at, Body: randomEvent(r, &s)}
 			if step == 0 {
 				ev.Body = AwaitingSeen{Awaiting: []storage.Awaiting{storage.AwaitingTrue, storage.AwaitingTrue, storage.AwaitingUnknown}[r.Intn(3)]}
+			}
+			if at.Equal(s.nextWake()) && r.Intn(8) > 0 { // mostly the tracker is in time
+				ev.Body = Tick{}
 			}
 			if s.State == StatePlanning && r.Intn(2) == 0 {
 				ev.Body = PlanResolved{Plan: plan}
@@ -105,6 +109,12 @@ func TestInvariantsHoldInRandomRuns(t *testing.T) {
 			checkStep(t, s, ev, next, out)
 			if step%7 == 0 {
 				checkPure(t, s, ev, next)
+			}
+			for _, e := range out {
+				// A second cancel of one attempt does no harm.
+				named := e.Kind != EffectNotify && e.Kind != EffectCancel
+				require.False(t, named && used[e.ID], "effect %s comes twice", e.ID)
+				used[e.ID] = true
 			}
 			s = next
 			events++

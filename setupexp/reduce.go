@@ -12,20 +12,22 @@ import (
 const maxSeen = 256
 
 // Reduce returns what a run becomes through an event, and what has to be done about it. It is pure: the same state and
-// event give the same result, s is not changed, and the time is ev.At. The event must be of the run's generation;
-// [Tracker.Observe] sees to that.
+// event give the same result, s is not changed, and the time is ev.At, but only a Tick fires timers. The event must be of
+// the run's generation; [Tracker.Observe] sees to that.
 func Reduce(s State, ev Event) (State, []Effect) {
 	if ev.ID != "" && slices.Contains(s.Seen, ev.ID) {
 		return s, nil
 	}
 	next := s.clone()
-	st := &step{s: &next, actor: activity.System, now: storage.Time(ev.At)}
-	if st.now.Before(s.Now) { // the clocks of replicas differ
-		st.now = s.Now
-	}
+	st := &step{s: &next, actor: activity.System, now: s.clock(ev)}
 	next.Now = st.now
 	if !st.apply(ev) {
-		return s, st.out
+		if ev.ID == "" || len(st.out) == 0 {
+			return s, st.out
+		}
+		same := s.clone() // but for the id, so that an event that is ignored is recorded once
+		same.remember(ev.ID)
+		return same, st.out
 	}
 	// What one timer brings about may set another that is due already.
 	for range 8 {
@@ -36,11 +38,33 @@ func Reduce(s State, ev Event) (State, []Effect) {
 			break
 		}
 	}
-	if ev.ID != "" {
-		next.Seen = append(next.Seen, ev.ID)
-		next.Seen = next.Seen[max(0, len(next.Seen)-maxSeen):]
-	}
+	next.remember(ev.ID)
 	return next, st.out
+}
+
+// clock returns the time of an event as the run takes it. The clocks of replicas differ: time does not go back, and
+// only a Tick takes it to the run's next timer. So an answer that a replica took whose clock is fast ends nothing; the
+// replicas that look for due runs do, each by its own clock.
+func (s *State) clock(ev Event) time.Time {
+	now := storage.Time(ev.At)
+	if _, isTick := ev.Body.(Tick); !isTick {
+		if wake := s.nextWake(); !wake.IsZero() && !now.Before(wake) {
+			now = wake.Add(-time.Microsecond)
+		}
+	}
+	if now.Before(s.Now) {
+		return s.Now
+	}
+	return now
+}
+
+// remember keeps the id of an event, so that it counts once.
+func (s *State) remember(id string) {
+	if id == "" {
+		return
+	}
+	s.Seen = append(s.Seen, id)
+	s.Seen = s.Seen[max(0, len(s.Seen)-maxSeen):]
 }
 
 // step is one call of Reduce.
@@ -54,15 +78,14 @@ type step struct {
 // apply takes the event itself. It reports false if the event changes nothing.
 func (st *step) apply(ev Event) bool {
 	if !st.s.State.Live() {
-		a, ok := ev.Body.(AwaitingSeen)
-		if !ok {
-			if _, isTick := ev.Body.(Tick); !isTick {
-				st.ignored(ev.Body, "the run is over")
-			}
-			return false
+		if a, ok := ev.Body.(AwaitingSeen); ok {
+			st.contact()
+			return st.awaitingWhenOver(a)
 		}
-		st.contact()
-		return st.awaitingWhenOver(a)
+		if st.s.names(ev.Body) {
+			st.ignored(ev.Body, "the run is over")
+		}
+		return false
 	}
 	switch b := ev.Body.(type) {
 	case Tick:

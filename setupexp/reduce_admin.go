@@ -36,14 +36,19 @@ func (s *State) admissible(a Admin) error {
 	switch a.Action {
 	case ActionRelease:
 		switch {
-		case !s.Subject.Held || !s.State.holds():
-			return refuse("the device is not kept back")
+		case !s.Subject.Held:
+			return refuse("the device does not wait")
 		case !a.Force && s.State != StateReadyManual && s.State != StateHeld:
-			return refuse("work is unfinished; force the release")
+			return refuse("work is unfinished, or the release decided; force it")
 		}
 	case ActionRetry:
-		if s.Plan == nil || s.State == StateReleased {
+		switch {
+		case s.Plan == nil || s.State == StateReleased:
 			return refuse("there is nothing to retry")
+		case a.ByAgent && s.AgentRetries >= s.Limits.AgentRetries:
+			return refuse("it was retried often enough at the device")
+		case a.ByAgent && s.State == StateHeld && s.Hold.Item == "":
+			return refuse("a person holds the device")
 		}
 	case ActionSkip, ActionCancel:
 		if len(a.Items) == 0 {
@@ -81,6 +86,10 @@ func (st *step) admin(a Admin) bool {
 	})
 	switch a.Action {
 	case ActionRelease:
+		if !s.State.holds() {
+			st.forceAgain()
+			break
+		}
 		reason := ReleaseManual
 		if a.Force && a.ByAgent {
 			reason = ReleaseForcedAgent
@@ -89,7 +98,7 @@ func (st *step) admin(a Admin) bool {
 		}
 		st.decide(reason)
 	case ActionRetry:
-		st.retry(a.Items)
+		st.retry(a)
 	case ActionSkip:
 		for _, id := range a.Items {
 			st.skip(s.index(id))
@@ -102,14 +111,27 @@ func (st *step) admin(a Admin) bool {
 		}
 	case ActionExtend:
 		if s.State == StateHeld {
-			s.Hold.Until = s.Hold.Until.Add(a.Extend)
+			s.HoldUntil = s.HoldUntil.Add(a.Extend)
+			s.Hold.Until = s.HoldUntil
 		} else {
 			s.Deadline = s.Deadline.Add(a.Extend)
 		}
 	case ActionHold:
+		s.HoldUntil = time.Time{}
 		st.hold("", ReasonAdmin)
 	}
 	return true
+}
+
+// forceAgain sends the release at once that was decided already: without the grace of await-only items, or once more.
+func (st *step) forceAgain() {
+	s := st.s
+	for i := range s.Items {
+		if s.Plan.Items[i].AwaitOnly && !s.Items[i].State.Ended() {
+			st.cancel(i, ReasonAdmin)
+		}
+	}
+	st.releaseAgain()
 }
 
 // skip goes on without an item. One that has failed stays so, but holds nobody and nothing depends on it any more.
@@ -123,21 +145,25 @@ func (st *step) skip(i int) {
 		st.emit(Effect{Kind: EffectCancel, Item: st.s.Plan.Items[i].ID, Attempt: w.Attempt, Command: w.execution()})
 	}
 	st.move(i, ItemSkipped, ReasonAdmin, "")
-	if st.s.Plan.Items[i].Agent {
-		st.waitForAgent(st.s.Limits.AgentArrival)
-	}
 }
 
-// retry begins failed items again, all of them if none are named, and what was skipped because of them.
-func (st *step) retry(ids []string) {
+// retry begins failed items again, all of them if none are named, and what was skipped because of them. Whoever is at
+// the device can do so a few times, does not get the device held for longer, and leaves alone what a person decided.
+func (st *step) retry(a Admin) {
 	s := st.s
+	if a.ByAgent {
+		s.AgentRetries++
+	} else {
+		s.HoldUntil = time.Time{}
+	}
 	again := false
 	for i := range s.Items {
 		w, it := &s.Items[i], &s.Plan.Items[i]
-		if len(ids) > 0 && !slices.Contains(ids, it.ID) || !st.mayRetry(i) {
+		if len(a.Items) > 0 && !slices.Contains(a.Items, it.ID) || !st.mayRetry(i) {
 			continue
 		}
-		if w.State == ItemFailed || w.State == ItemCancelled && w.Reason == ReasonAdmin {
+		cancelled := w.State == ItemCancelled && w.Reason == ReasonAdmin
+		if (w.State == ItemFailed || cancelled) && !(a.ByAgent && (w.Waived || cancelled)) {
 			st.rearm(i)
 			again = again || it.Capability != "" || it.Agent
 		}

@@ -30,8 +30,11 @@ func (st *step) awaiting(a AwaitingSeen) {
 	case storage.AwaitingTrue:
 		st.answered(queryAwaiting)
 		s.Subject.Held = true // an unheld run becomes a held one
-		if s.State == StateReleased || s.State == StateFinishing {
+		switch s.State {
+		case StateReleased, StateFinishing:
 			st.releaseAgain()
+		case StateReleasing:
+			s.Release.Waits = s.Release.Alerted // one of the round may still work
 		}
 	case storage.AwaitingFalse:
 		st.answered(queryAwaiting)
@@ -80,8 +83,8 @@ func (st *step) awaitingWhenOver(a AwaitingSeen) bool {
 // startOver begins a superseded run again: the device was told to wipe itself, or had checked out, and waits.
 func (st *step) startOver() {
 	s := st.s
-	s.Release, s.Hold = nil, nil
-	s.AppliedAt, s.ReleasedAt = time.Time{}, time.Time{}
+	s.Release, s.Hold, s.Agent = nil, nil, Agent{}
+	s.AppliedAt, s.ReleasedAt, s.HoldUntil, s.AgentRetries = time.Time{}, time.Time{}, time.Time{}, 0
 	st.notify(activity.SetupStarted{On: st.on(), RunID: s.Subject.RunID, Generation: s.Subject.Generation, Held: true})
 	if s.Plan == nil {
 		st.startPlanning()
@@ -104,8 +107,8 @@ func (st *step) releaseAgain() {
 	}
 	s.State = StateReleasing
 	s.ReleasedAt, s.SettleUntil, s.FinishUntil = time.Time{}, time.Time{}, time.Time{}
-	s.Release.Evidence, s.Release.Round, s.Release.Alerted = "", 0, false
-	st.send()
+	s.Release.Evidence = ""
+	st.sendRound()
 }
 
 // askAwaiting asks the device whether it waits, unless that was just asked.

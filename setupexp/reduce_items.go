@@ -20,6 +20,9 @@ func (st *step) move(i int, to ItemState, reason Reason, detail string) {
 		w.EndedAt = st.now
 		w.Deadline, w.RetryAt, w.NotNowEnd, w.ParkedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	}
+	if w.State.Ended() && it.Agent {
+		st.agentItemEnded(w)
+	}
 	if to == ItemReady || from == ItemBlocked && to == ItemBlocked {
 		return // of no interest to people
 	}
@@ -57,6 +60,7 @@ func (st *step) dispatch(i int) {
 func (st *step) accepted(i int) {
 	w, it := &st.s.Items[i], &st.s.Plan.Items[i]
 	st.unpark(i)
+	w.Taken = true
 	switch {
 	case w.State.Ended():
 		if !late(w) {
@@ -141,9 +145,6 @@ func backoff(base time.Duration, attempt int, execution string) time.Duration {
 func (st *step) fail(i int, reason Reason, detail string) {
 	it := &st.s.Plan.Items[i]
 	st.move(i, ItemFailed, reason, detail)
-	if it.Agent {
-		st.waitForAgent(0)
-	}
 	if !st.s.State.holds() {
 		return // nobody waits
 	}
@@ -163,9 +164,6 @@ func (st *step) cancel(i int, reason Reason) {
 		st.emit(Effect{Kind: EffectCancel, Item: it.ID, Attempt: w.Attempt, Command: w.execution()})
 	}
 	st.move(i, ItemCancelled, reason, "")
-	if it.Agent {
-		st.waitForAgent(0)
-	}
 }
 
 func (st *step) cancelAll(reason Reason) {

@@ -101,7 +101,10 @@ func (st *step) hold(item string, reason Reason) {
 	s.State = StateHeld
 	s.Hold = &Hold{Item: item, Since: st.now}
 	if !s.Plan.HoldForever {
-		s.Hold.Until = st.now.Add(s.Plan.hold())
+		if s.HoldUntil.IsZero() {
+			s.HoldUntil = st.now.Add(s.Plan.hold())
+		}
+		s.Hold.Until = s.HoldUntil // when that is over, the release follows at once
 	}
 	s.RemindAt = st.now.Add(s.Limits.Reminder)
 	st.notify(activity.SetupHeld{
@@ -156,7 +159,9 @@ func (st *step) decide(reason Reason) {
 		return
 	}
 	s.State = StateReleasing
-	s.Release = &Release{Reason: reason, DecidedAt: st.now, GraceUntil: st.now.Add(s.Limits.AwaitGrace)}
+	s.Release = &Release{
+		Reason: reason, DecidedAt: st.now, GraceUntil: st.now.Add(s.Limits.AwaitGrace), Before: s.Sends,
+	}
 	st.notify(activity.SetupReleaseDecided{On: st.on(), RunID: s.Subject.RunID, Reason: string(reason)})
 }
 
@@ -189,23 +194,30 @@ func (st *step) closeReason() Reason {
 // send puts a release command into the outbox.
 func (st *step) send() {
 	r := st.s.Release
-	r.Sends++
+	st.s.Sends++
 	r.Round++
 	r.SentAt, r.GraceUntil = st.now, time.Time{}
 	r.PushEvery = st.s.Limits.ReleasePush
 	r.PushAt = st.now.Add(r.PushEvery)
-	st.emit(Effect{Kind: EffectRelease, Command: st.s.releaseID(r.Sends)})
-	if r.Sends > 1 {
-		st.notify(activity.SetupReleaseResent{On: st.on(), RunID: st.s.Subject.RunID, Number: r.Sends})
+	st.emit(Effect{Kind: EffectRelease, Command: st.s.releaseID(st.s.Sends)})
+	if st.s.Sends > 1 {
+		st.notify(activity.SetupReleaseResent{On: st.on(), RunID: st.s.Subject.RunID, Number: st.s.Sends})
 	}
 }
 
+// sendRound begins to send a release again that the device did not take.
+func (st *step) sendRound() {
+	r := st.s.Release
+	r.Round, r.Alerted, r.Waits = 0, false, false
+	st.send()
+}
+
+// maxReleases is how many of the latest release commands an answer may be to.
+const maxReleases = 64
+
 // releaseNumber returns which release command has this UUID; 0 if none has.
 func (s *State) releaseNumber(uuid string) int {
-	if s.Release == nil {
-		return 0
-	}
-	for n := s.Release.Sends; n > 0; n-- {
+	for n := s.Sends; n > max(0, s.Sends-maxReleases); n-- {
 		if s.releaseID(n) == uuid {
 			return n
 		}
@@ -213,10 +225,10 @@ func (s *State) releaseNumber(uuid string) int {
 	return 0
 }
 
-// releaseResult takes the answer of a release command. That of any of them counts.
+// releaseResult takes the answer of a release command. That of any of them since the decision counts.
 func (st *step) releaseResult(r CommandResult) {
 	switch {
-	case st.s.State != StateReleasing:
+	case st.s.State != StateReleasing || st.s.releaseNumber(r.CommandUUID) <= st.s.Release.Before:
 	case r.Status == StatusAcknowledged:
 		st.released("acknowledged")
 	case notAwaiting(r):
@@ -234,7 +246,8 @@ func (st *step) released(evidence string) {
 	s := st.s
 	s.ReleasedAt = st.now
 	s.Release.Evidence, s.Release.GraceUntil = evidence, time.Time{}
-	s.Release.PushAt, s.Release.PushEvery, s.Release.Round, s.Release.Alerted = time.Time{}, 0, 0, false
+	s.Release.PushAt, s.Release.PushEvery, s.Release.Round = time.Time{}, 0, 0
+	s.Release.Alerted, s.Release.Waits = false, false
 	for i := range s.Items {
 		if s.Plan.Items[i].AwaitOnly && !s.Items[i].State.Ended() {
 			st.fail(i, ReasonAwaitLost, "")

@@ -23,6 +23,19 @@ func (queryAnswered) EventKind() string { return "query_answered" }
 // sent reports whether a command is one of this run, other than a query.
 func (s *State) sent(uuid string) bool { return s.releaseNumber(uuid) > 0 || s.byExecution(uuid) >= 0 }
 
+// names reports whether an event is the result of a command or an execution of this run.
+func (s *State) names(b EventBody) bool {
+	switch b := b.(type) {
+	case CommandResult:
+		return s.sent(b.CommandUUID)
+	case AgentProgress:
+		return s.byExecution(b.ExecutionID) >= 0
+	case AgentResult:
+		return s.byExecution(b.ExecutionID) >= 0
+	}
+	return false
+}
+
 // commandResult takes the answer of a command that is no query.
 func (st *step) commandResult(r CommandResult) {
 	if st.s.releaseNumber(r.CommandUUID) > 0 {
@@ -103,24 +116,25 @@ func (st *step) queryAnswered(b queryAnswered) {
 	for i := range st.s.Items {
 		it := &st.s.Plan.Items[i]
 		if p, ok := b.Presence[it.ID]; ok && string(it.Kind) == b.Key {
-			st.present(i, p)
+			st.present(i, p, false)
 		}
 	}
 }
 
-// evidence takes what somebody else saw.
+// evidence takes what somebody else saw, who vouches for it.
 func (st *step) evidence(b Evidence) bool {
 	i := st.s.index(b.Item)
 	if i < 0 {
 		st.ignored(b, "unknown item")
 		return false
 	}
-	st.present(i, b.Presence)
+	st.present(i, b.Presence, true)
 	return true
 }
 
-// present takes whether an item is on the device. What was there before the item was begun is no proof of it.
-func (st *step) present(i int, p Presence) {
+// present takes whether an item is on the device. What was there before the item was begun is no proof of it: a list of
+// what is there counts only for an attempt that was taken, unless somebody vouches for it.
+func (st *step) present(i int, p Presence, vouched bool) {
 	w, it := &st.s.Items[i], &st.s.Plan.Items[i]
 	switch {
 	case w.State == ItemGating && p == Installed:
@@ -131,10 +145,11 @@ func (st *step) present(i int, p Presence) {
 		st.move(i, ItemReady, "", "")
 	case it.Proof == ProofAgent:
 		// only the agent proves itself
-	case p == Installed && (w.State.working() || w.State == ItemBackoff || late(w)):
+	case p == Installed && (w.Taken || vouched) && (w.State.working() || w.State == ItemBackoff || late(w)):
 		st.unpark(i)
 		st.succeed(i)
 	case p == Installing && w.State == ItemDispatched:
+		w.Taken = true
 		st.move(i, ItemAccepted, "", "")
 	}
 }
@@ -171,7 +186,7 @@ func (st *step) agentProgress(b AgentProgress) bool {
 	if w.execution() != b.ExecutionID || w.State != ItemDispatched && w.State != ItemAccepted {
 		return false
 	}
-	w.Percent = max(w.Percent, min(b.Percent, 99))
+	w.Percent, w.Taken = max(w.Percent, min(b.Percent, 99)), true
 	if w.State == ItemDispatched {
 		st.move(i, ItemAccepted, "", "")
 	}

@@ -142,6 +142,16 @@ func (st *step) start(i int) {
 	}
 }
 
+// agentItemEnded bounds the wait for the agent by how the item ended that installs it: an agent that is installed has to
+// say hello, and one that was not will not come.
+func (st *step) agentItemEnded(w *Work) {
+	if w.State == ItemSucceeded || w.State == ItemSkipped && w.Reason != ReasonDependencyFailed {
+		st.waitForAgent(st.s.Limits.AgentArrival)
+	} else {
+		st.waitForAgent(0)
+	}
+}
+
 // waitForAgent bounds the wait for an agent that has not come.
 func (st *step) waitForAgent(d time.Duration) {
 	if st.s.Agent.ArrivedAt.IsZero() {

@@ -133,30 +133,40 @@ func (st *step) releaseTimers() {
 		return
 	}
 	if st.due(s.resendAt()) {
-		if r.Round < s.Limits.ReleaseSends {
+		switch {
+		case r.Alerted: // the device waits still
+			st.sendRound()
+			return
+		case r.Round < s.Limits.ReleaseSends:
 			st.askAwaiting()
 			st.send()
 			return
 		}
-		if !r.Alerted {
-			r.Alerted = true
-			st.askAwaiting()
-			st.notify(activity.SetupReleaseUnanswered{On: st.on(), RunID: s.Subject.RunID, Sends: r.Sends})
-		}
+		r.Alerted = true
+		st.askAwaiting()
+		st.notify(activity.SetupReleaseUnanswered{On: st.on(), RunID: s.Subject.RunID, Sends: s.Sends})
 	}
 	if st.due(r.PushAt) {
 		r.PushEvery = min(2*r.PushEvery, slowestPush)
 		r.PushAt = st.now.Add(r.PushEvery)
 		st.emitNew(EffectPush)
+		// It is there and says nothing of its wait: ask.
+		if r.Alerted && s.Contact.LastAt.After(st.query(queryAwaiting).AskedAt) {
+			st.askAwaiting()
+		}
 	}
 }
 
-// resendAt is when an unanswered release is sent again or, after the last, said to be unanswered.
+// resendAt is when an unanswered release is sent again, or the last of a round is said to be unanswered; after that,
+// when the next round begins if the device was seen to wait.
 func (s *State) resendAt() time.Time {
-	if s.Release.Alerted {
-		return time.Time{}
+	switch r := s.Release; {
+	case !r.Alerted:
+		return r.SentAt.Add(s.Limits.ReleaseResend)
+	case r.Waits:
+		return r.SentAt.Add(max(s.Limits.ReleaseResend, roundEvery))
 	}
-	return s.Release.SentAt.Add(s.Limits.ReleaseResend)
+	return time.Time{}
 }
 
 func (s *State) abandonAt() time.Time {

@@ -111,10 +111,13 @@ const (
 // State is the whole of a run: what is stored, what [Reduce] works on. It is plain data. Its JSON carries a schema
 // version; other code should look at a [View] instead.
 type State struct {
-	Schema  int      `json:"schema"`
-	Subject Subject  `json:"subject"`
-	Limits  Limits   `json:"limits"`
-	State   RunState `json:"state"`
+	Schema  int     `json:"schema"`
+	Subject Subject `json:"subject"`
+	// Nonce is part of the UUIDs of all commands of the run. The tracker draws it when it opens the run, so that a run
+	// that is opened again after the store lost it does not use UUIDs the MDM server has seen. It never changes.
+	Nonce  string   `json:"nonce,omitempty"`
+	Limits Limits   `json:"limits"`
+	State  RunState `json:"state"`
 	// Plan is nil until it is settled. It is shared between copies of a State and never changed. Its items have no Spec:
 	// specs are kept apart.
 	Plan  *Plan  `json:"plan,omitempty"`
@@ -133,12 +136,19 @@ type State struct {
 	SettleUntil  time.Time `json:"settle_until,omitzero"`
 	FinishUntil  time.Time `json:"finish_until,omitzero"`
 
+	// HoldUntil is when items that failed hold the device no longer, counted from the first hold; a person begins it anew,
+	// but not the one at the device. AgentRetries counts the retries of that one.
+	HoldUntil    time.Time `json:"hold_until,omitzero"`
+	AgentRetries int       `json:"agent_retries,omitempty"`
+
 	Hold    *Hold             `json:"hold,omitempty"`
 	Release *Release          `json:"release,omitempty"`
 	Agent   Agent             `json:"agent"`
 	Contact Contact           `json:"contact"`
 	Queries map[string]*Query `json:"queries,omitempty"` // by item kind, or queryAwaiting
 
+	// Sends counts the release commands of the whole run, so that no UUID is used twice.
+	Sends int `json:"sends,omitempty"`
 	// Progress is the progress bar, 0 to 100.
 	Progress int `json:"progress"`
 	// Seen are the ids of the latest events, oldest first.
@@ -159,7 +169,9 @@ type Work struct {
 	Waived   bool `json:"waived,omitempty"`
 	Late     bool `json:"late,omitempty"`  // it succeeded after it had timed out
 	Gated    bool `json:"gated,omitempty"` // the look before the first attempt is over
-	Attempt  int  `json:"attempt"`         // counted from the last retry by a person
+	// Taken says that the device or the agent took an attempt: what is there now may be its work.
+	Taken   bool `json:"taken,omitempty"`
+	Attempt int  `json:"attempt"` // counted from the last retry by a person
 	// Dispatches counts all attempts; Executions are the ids of the latest ones, oldest first.
 	Dispatches int       `json:"dispatches"`
 	Executions []string  `json:"executions,omitempty"`
@@ -204,14 +216,17 @@ type Release struct {
 	DecidedAt time.Time `json:"decided_at"`
 	// GraceUntil is how long await-only items keep the release back.
 	GraceUntil time.Time `json:"grace_until,omitzero"`
-	// Sends counts the release commands; Round those since the device was last known to wait.
-	Sends     int           `json:"sends"`
+	// Before is how many release commands were sent before this decision; Round counts those of the round.
+	Before    int           `json:"before,omitempty"`
 	Round     int           `json:"round"`
 	SentAt    time.Time     `json:"sent_at,omitzero"`
 	PushAt    time.Time     `json:"push_at,omitzero"`
 	PushEvery time.Duration `json:"push_every,omitempty"`
-	Alerted   bool          `json:"alerted,omitempty"`
-	Evidence  string        `json:"evidence,omitempty"` // how the release became known
+	// Alerted says that the last command of the round was not answered either, and Waits that the device was seen to
+	// wait since: another round follows.
+	Alerted  bool   `json:"alerted,omitempty"`
+	Waits    bool   `json:"waits,omitempty"`
+	Evidence string `json:"evidence,omitempty"` // how the release became known
 }
 
 // Agent is what is known of the agent in this run.
