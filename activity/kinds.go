@@ -60,5 +60,6 @@ func kinds() map[string]func(storage.Activity) (Event, error) {
 		SetupDeviceSilent{}.Kind():      parser[SetupDeviceSilent](),
 		SetupReleaseUnanswered{}.Kind(): parser[SetupReleaseUnanswered](),
 		SetupPlanFailed{}.Kind():        parser[SetupPlanFailed](),
+		SetupRunUnreadable{}.Kind():     parser[SetupRunUnreadable](),
 	}
 }

@@ -171,6 +171,18 @@ type SetupReleaseUnanswered struct {
 // Kind implements Event.
 func (SetupReleaseUnanswered) Kind() string { return "setup_release_unanswered" }
 
+// SetupRunUnreadable says that a run that was under way could not be read, as newer code wrote it or it is damaged. Its
+// work is lost. It was replaced by one that only releases the device.
+type SetupRunUnreadable struct {
+	On
+	RunID string `json:"run_id"`
+	State string `json:"state"` // that it was in
+	Error string `json:"error"`
+}
+
+// Kind implements Event.
+func (SetupRunUnreadable) Kind() string { return "setup_run_unreadable" }
+
 // SetupPlanFailed says that a device's plan could not be had. It is asked for again.
 type SetupPlanFailed struct {
 	On

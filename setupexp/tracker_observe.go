@@ -7,12 +7,17 @@ import (
 	"fmt"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/enrollkit/enrollkit/activity"
 	"github.com/enrollkit/enrollkit/storage"
 )
 
 // maxTries is how often a step is repeated when another process was faster.
 const maxTries = 50
+
+// openTimeout is how long a message of a device waits for the sealer.
+const openTimeout = 2 * time.Second
 
 // Observe takes an event: it opens the run the event calls for, or moves the one there is, and stores all that follows
 // in one transaction: the run, its activities, the work it decides on, and where the enrollment stands. An event that is
@@ -22,46 +27,39 @@ func (t *Tracker) Observe(ctx context.Context, ev Event) error {
 	if ev.EnrollmentID == "" || ev.Body == nil {
 		return errors.New("setupexp: observe: event without enrollment id or body")
 	}
-	_, err := t.observe(ctx, ev)
-	return err
-}
-
-// observe is Observe, and returns the run as the event left it; the zero State if there is none.
-func (t *Tracker) observe(ctx context.Context, ev Event) (State, error) {
 	for range maxTries {
-		s, err := t.try(ctx, ev)
-		if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrExists) {
-			if ctx.Err() != nil {
-				return State{}, ctx.Err()
-			}
-			continue // somebody else was faster: look again
+		err := t.try(ctx, ev)
+		if !errors.Is(err, storage.ErrConflict) && !errors.Is(err, storage.ErrExists) {
+			return err
 		}
-		return s, err
+		if ctx.Err() != nil {
+			return ctx.Err()
+		} // somebody else was faster: look again
 	}
-	return State{}, fmt.Errorf("setupexp: observe %s of %s: %w", ev.Body.EventKind(), ev.EnrollmentID, storage.ErrConflict)
+	return fmt.Errorf("setupexp: observe %s of %s: %w", ev.Body.EventKind(), ev.EnrollmentID, storage.ErrConflict)
 }
 
 // try takes the event once.
-func (t *Tracker) try(ctx context.Context, ev Event) (State, error) {
+func (t *Tracker) try(ctx context.Context, ev Event) error {
 	if now := t.settings.now(); ev.At.IsZero() || ev.At.After(now) {
 		ev.At = now
 	}
 	enr, err := t.store.GetEnrollment(ctx, ev.EnrollmentID)
 	if err != nil {
-		return State{}, fmt.Errorf("setupexp: observe: %w", err)
+		return fmt.Errorf("setupexp: observe: %w", err)
 	}
-	if ev.Generation == 0 {
+	_, isTick := ev.Body.(Tick)
+	switch {
+	case ev.Generation == 0, isTick && ev.Generation < enr.Generation: // a run that nobody has superseded yet
 		ev.Generation = enr.Generation
-	}
-	if ev.Generation < enr.Generation {
-		return State{}, t.recordIgnored(ctx, ev, "of an older generation")
+	case ev.Generation < enr.Generation:
+		return t.recordIgnored(ctx, ev, "of an older generation")
 	}
 	run, err := t.store.LiveRun(ctx, ev.EnrollmentID)
 	if err == nil && run.Generation < ev.Generation {
 		// The device has enrolled anew; whether or not its Authenticate was seen, what was begun before is over.
-		old := Event{EnrollmentID: ev.EnrollmentID, Generation: run.Generation, At: ev.At, Body: Authenticated{}}
-		if _, err := t.step(ctx, run, enr, old, false); err != nil {
-			return State{}, err
+		if err := t.supersede(ctx, run, ev.At); err != nil {
+			return err
 		}
 		run, err = t.store.LiveRun(ctx, ev.EnrollmentID)
 	}
@@ -72,64 +70,87 @@ func (t *Tracker) try(ctx context.Context, ev Event) (State, error) {
 		}
 	}
 	if err != nil {
-		return State{}, fmt.Errorf("setupexp: observe: %w", err)
+		return fmt.Errorf("setupexp: observe: %w", err)
 	}
-	if _, again := ev.Body.(Authenticated); again && run.Generation == ev.Generation {
-		return t.load(run) // the message that began this generation
+	_, again := ev.Body.(Authenticated) // the message that began this generation
+	_, isAdmin := ev.Body.(Admin)
+	switch {
+	case again && run.Generation == ev.Generation:
+		return nil
+	case !run.Live && isAdmin:
+		return fmt.Errorf("%w: %s", ErrRunOver, ev.EnrollmentID)
+	case !run.Live && !mattersWhenOver(ev.Body):
+		return nil
 	}
-	return t.step(ctx, run, enr, ev, true)
+	return t.step(ctx, run, enr, ev)
+}
+
+// mattersWhenOver reports whether an event can matter to a run that is over: by bringing it back, or as a late answer,
+// which is recorded.
+func mattersWhenOver(b EventBody) bool {
+	switch b.(type) {
+	case AwaitingSeen, CommandResult, AgentResult, AgentProgress:
+		return true
+	}
+	return false
 }
 
 // openRun opens the first run of a generation if the event calls for one.
-func (t *Tracker) openRun(ctx context.Context, enr storage.Enrollment, ev Event) (State, error) {
+func (t *Tracker) openRun(ctx context.Context, enr storage.Enrollment, ev Event) error {
 	a, ok := ev.Body.(AwaitingSeen)
 	switch {
 	case !ok:
 		if _, isAdmin := ev.Body.(Admin); isAdmin {
-			return State{}, fmt.Errorf("%w: %s", ErrRunOver, ev.EnrollmentID)
+			return fmt.Errorf("%w: %s", ErrRunOver, ev.EnrollmentID)
 		}
-		return State{}, nil
+		return nil
 	case a.Awaiting != storage.AwaitingTrue && (!t.settings.unheld || a.Source != "TokenUpdate"):
-		return State{}, nil
+		return nil
 	}
+	s, err := t.newRun(enr, ev.Generation)
+	if err != nil {
+		return err
+	}
+	run := storage.Run{
+		ID: s.Subject.RunID, EnrollmentID: enr.ID, Generation: ev.Generation, Account: enr.Account, Serial: enr.Serial,
+		CreatedAt: ev.At,
+	}
+	return t.commit(ctx, run, enr, s, ev)
+}
+
+// newRun returns the state of a new run.
+func (t *Tracker) newRun(enr storage.Enrollment, generation int64) (State, error) {
 	sub := Subject{
-		RunID: RunID(enr.ID, ev.Generation), EnrollmentID: enr.ID, Generation: ev.Generation,
+		RunID: RunID(enr.ID, generation), EnrollmentID: enr.ID, Generation: generation,
 		Account: enr.Account, Serial: enr.Serial, UDID: enr.UDID, Product: enr.Product, OSVersion: enr.OSVersion,
 	}
 	if json.Valid(enr.User) {
 		sub.User = enr.User
 	}
-	run := storage.Run{
-		ID: sub.RunID, EnrollmentID: enr.ID, Generation: ev.Generation, Account: enr.Account, Serial: enr.Serial,
-		CreatedAt: ev.At,
-	}
-	return t.commit(ctx, run, enr, newState(sub, t.settings.limits), ev)
+	return newState(sub, t.settings.limits), nil
 }
 
-// step moves a stored run. Whether the enrollment may be moved with it is false for one of an older generation.
-func (t *Tracker) step(ctx context.Context, run storage.Run, enr storage.Enrollment, ev Event, current bool) (State, error) {
+// step moves a stored run.
+func (t *Tracker) step(ctx context.Context, run storage.Run, enr storage.Enrollment, ev Event) error {
 	s, err := t.load(run)
 	if err != nil {
-		return State{}, err
+		return t.unreadable(ctx, run, enr, ev, err)
 	}
 	if a, ok := ev.Body.(Admin); ok {
 		if err := s.admissible(a); err != nil {
-			return State{}, err
+			return err
 		}
 	}
-	if ev.Body, err = t.read(ctx, s, ev.Body); err != nil {
-		return State{}, err
-	}
-	if !current {
-		enr = storage.Enrollment{}
-	}
+	ev.Body = t.read(ctx, s, ev.Body)
 	return t.commit(ctx, run, enr, s, ev)
 }
 
-// commit reduces and stores all that follows.
-func (t *Tracker) commit(ctx context.Context, run storage.Run, enr storage.Enrollment, s State, ev Event) (State, error) {
+// commit reduces and stores all that follows, and what else is to be recorded.
+func (t *Tracker) commit(
+	ctx context.Context, run storage.Run, enr storage.Enrollment, s State, ev Event, record ...storage.Activity,
+) error {
 	next, effects := Reduce(s, ev)
-	change := storage.RunChange{}
+	change := storage.RunChange{Activities: record}
 	for i, e := range effects {
 		if e.Kind == EffectNotify {
 			change.Activities = append(change.Activities, activity.New(next.Now, e.Actor, e.Activity))
@@ -137,7 +158,7 @@ func (t *Tracker) commit(ctx context.Context, run storage.Run, enr storage.Enrol
 		}
 		doc, err := json.Marshal(e)
 		if err != nil {
-			return State{}, fmt.Errorf("setupexp: effect %s: %w", e.ID, err)
+			return fmt.Errorf("setupexp: effect %s: %w", e.ID, err)
 		}
 		// A microsecond between them keeps their order, and all of them are due.
 		due := ev.At.Add(-time.Duration(len(effects)-i) * time.Microsecond)
@@ -147,14 +168,15 @@ func (t *Tracker) commit(ctx context.Context, run storage.Run, enr storage.Enrol
 	}
 	doc, err := t.encode(ctx, &next)
 	if err != nil {
-		return State{}, err
+		return err
 	}
 	_, isTick := ev.Body.(Tick)
-	if next.State == "" || !isTick && len(effects) == 0 && string(doc) == string(run.Document) {
-		return next, nil // nothing has changed
-	}
-	if len(change.Effects) == 0 && string(doc) == string(run.Document) && !isTick {
-		return next, t.store.AppendActivities(ctx, change.Activities...)
+	same := string(doc) == string(run.Document)
+	switch {
+	case next.State == "" || same && !isTick && len(effects) == 0:
+		return nil // nothing has changed
+	case same && !isTick && len(change.Effects) == 0:
+		return t.store.AppendActivities(ctx, change.Activities...)
 	}
 	run.State, run.Live, run.Document = string(next.State), next.State.Live(), doc
 	run.NextWakeAt, run.UpdatedAt = next.nextWake(), next.Now
@@ -162,14 +184,19 @@ func (t *Tracker) commit(ctx context.Context, run storage.Run, enr storage.Enrol
 	if moved, ok := moveEnrollment(enr, &next); ok {
 		change.Enrollment = &moved
 	}
+	return t.save(ctx, change)
+}
+
+// save stores a change of a run.
+func (t *Tracker) save(ctx context.Context, change storage.RunChange) error {
 	if err := t.store.CommitRun(ctx, change); err != nil {
-		return State{}, fmt.Errorf("setupexp: run %s: %w", run.ID, err)
+		return fmt.Errorf("setupexp: run %s: %w", change.Run.ID, err)
 	}
-	t.watchers.changed(run.ID)
+	t.watchers.changed(change.Run.ID)
 	if len(change.Effects) > 0 {
 		t.wake()
 	}
-	return next, nil
+	return nil
 }
 
 // moveEnrollment returns the enrollment as the run has it, and whether that is news.
@@ -195,10 +222,10 @@ func moveEnrollment(enr storage.Enrollment, s *State) (storage.Enrollment, bool)
 }
 
 // read turns the answer of a query into what it shows.
-func (t *Tracker) read(ctx context.Context, s State, body EventBody) (EventBody, error) {
+func (t *Tracker) read(ctx context.Context, s State, body EventBody) EventBody {
 	r, ok := body.(CommandResult)
 	if !ok {
-		return body, nil
+		return body
 	}
 	for key, q := range s.Queries {
 		for n := q.Number; n > max(0, q.Number-4); n-- {
@@ -207,16 +234,16 @@ func (t *Tracker) read(ctx context.Context, s State, body EventBody) (EventBody,
 			}
 			switch {
 			case r.Status == StatusNotNow:
-				return DeviceContact{Kind: "NotNow"}, nil // the question stays
+				return DeviceContact{Kind: "NotNow"} // the question stays
 			case r.Status != StatusAcknowledged:
-				return queryAnswered{Key: key, Failed: true}, nil
+				return queryAnswered{Key: key, Failed: true}
 			case key == queryAwaiting:
-				return t.readAwaiting(r), nil
+				return t.readAwaiting(r)
 			}
 			return t.readProbe(ctx, &s, Kind(key), r)
 		}
 	}
-	return body, nil
+	return body
 }
 
 func (t *Tracker) readAwaiting(r CommandResult) queryAnswered {
@@ -227,16 +254,25 @@ func (t *Tracker) readAwaiting(r CommandResult) queryAnswered {
 	return queryAnswered{Key: queryAwaiting, Awaiting: awaiting}
 }
 
-func (t *Tracker) readProbe(ctx context.Context, s *State, k Kind, r CommandResult) (EventBody, error) {
+// readProbe reads what a look at the device showed. A look that cannot be read has failed, and comes again: no message
+// of a device is turned down for it.
+func (t *Tracker) readProbe(ctx context.Context, s *State, k Kind, r CommandResult) queryAnswered {
 	p, ok := t.executors[k].(Prober)
 	if !ok {
-		return queryAnswered{Key: string(k), Failed: true}, nil
+		return queryAnswered{Key: string(k), Failed: true}
 	}
-	if err := t.open(ctx, s); err != nil {
-		return nil, err
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	err := t.open(ctx, s)
+	var presence map[string]Presence
+	if err == nil {
+		presence, err = p.Read(s.itemsOf(k), r.Raw)
 	}
-	presence, err := p.Read(s.itemsOf(k), r.Raw)
-	return queryAnswered{Key: string(k), Presence: presence, Failed: err != nil}, nil
+	if err != nil {
+		t.settings.log.Warn("setup: look at the device not read: it is taken again", zap.Error(err))
+		return queryAnswered{Key: string(k), Failed: true}
+	}
+	return queryAnswered{Key: string(k), Presence: presence}
 }
 
 // itemsOf returns the items of a kind.

@@ -341,13 +341,9 @@ func TestProfilesAreVerifiedByTheDevicesList(t *testing.T) {
 
 func TestSpecsAreSealedInTheStore(t *testing.T) {
 	t.Parallel()
-	keys, err := storage.NewKeyset()
-	require.NoError(t, err)
-	sealer, err := storage.NewKeysetSealer(keys)
-	require.NoError(t, err)
 	item := Profile("wifi", "Wi-Fi", "com.example.wifi", []byte("the password is hunter2"))
 	item.Proof = ProofAcknowledged
-	b := newBench(t, &Plan{Items: []Item{item}}, WithSealer(sealer))
+	b := newBench(t, &Plan{Items: []Item{item}}, WithSealer(newSealer(t)))
 	b.waits()
 	b.work()
 	run, err := b.store.GetRun(t.Context(), RunID(testDevice, 1))
