@@ -89,7 +89,7 @@ func (a *Accounts) noteHealth(ctx context.Context, account string, token []byte,
 			return nil, errNoChange
 		}
 		acts := setHealth(acct, h, reason, now)
-		late := stepErr == nil && now.Sub(acct.LastOKAt) >= okEvery
+		late := stepErr == nil && (now.Sub(acct.LastOKAt) >= okEvery || acct.LastOKAt.After(now.Add(maxSkew)))
 		if stepErr == nil {
 			acct.LastOKAt = now
 		}

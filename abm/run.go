@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -80,6 +79,7 @@ func (e *Engine) watch(ctx context.Context, account string) {
 	pause.Reset()
 	wake := e.gate(account).wake
 	for ctx.Err() == nil {
+		before, _ := e.store.GetAccount(ctx, account) // work reports a store that fails
 		next, err := e.work(ctx, account)
 		wait := min(next.Sub(e.s.now()), e.s.poll)
 		switch {
@@ -97,13 +97,9 @@ func (e *Engine) watch(ctx context.Context, account string) {
 			}
 			e.log(account).Warn("account failed; trying again", zap.Duration("in", wait), zap.Error(err))
 		}
-		t := time.NewTimer(max(wait, 0))
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		case <-wake:
+		if e.rest(ctx, before, wait, wake) {
+			pause.Reset()
 		}
-		t.Stop()
 	}
 }
 
@@ -153,9 +149,9 @@ func (e *Engine) due(ctx context.Context, account string) (agenda, error) {
 		}
 		return true
 	}
-	g.sync = at(late(account, cur.LastSyncAt, e.s.syncEvery))
+	g.sync = at(late(account, cur.LastSyncAt, e.s.syncEvery, now))
 	if cur.Version > 0 && !cur.LastSyncAt.IsZero() {
-		g.sweep = at(late(account, cur.LastSweepAt, e.s.sweepEvery))
+		g.sweep = at(late(account, cur.LastSweepAt, e.s.sweepEvery, now))
 		g.plan = cur.Rules != e.resolver.Rules()
 	}
 	first, err := e.store.DueAssignments(ctx, account, now.AddDate(100, 0, 0), 1)
@@ -165,17 +161,6 @@ func (e *Engine) due(ctx context.Context, account string) (agenda, error) {
 	g.assign = len(first) > 0 && at(first[0].NextAttemptAt)
 	g.now = g.sync || g.sweep || g.plan || g.assign
 	return g, nil
-}
-
-// late returns when something that was done at last is due again: after the interval and up to a tenth of it. The jitter
-// follows from what is stored, so that all engines agree on it.
-func late(account string, last time.Time, interval time.Duration) time.Time {
-	if last.IsZero() {
-		return time.Time{}
-	}
-	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%s %d", account, last.UnixMicro())
-	return last.Add(interval + time.Duration(h.Sum64()%1000)*interval/10000)
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -189,3 +189,70 @@ func TestLostLeaseEndsStep(t *testing.T) {
 		assert.Equal(t, storage.HealthOK, w.health(t))
 	})
 }
+
+// A token that another process has imported ends the wait for the one that was refused.
+func TestNewTokenEndsWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldAt(t, nil, 3, abmtest.WithSessionLifetime(100*time.Hour))
+		stop := startEngine(t, w.engine(t))
+		time.Sleep(30 * time.Minute)
+		require.NoError(t, w.server.UploadCertificate(testCertificate(t)))
+		_, err := w.server.MintToken() // which voids the one in use
+		require.NoError(t, err)
+		time.Sleep(12 * time.Hour)
+		synctest.Wait()
+		require.Equal(t, storage.HealthRejected, w.health(t))
+
+		accts, err := NewAccounts(w.store, w.sealer, w.opts...) // of the other process
+		require.NoError(t, err)
+		token := tokenOf(w.server)
+		c, err := newClient(token, accts.s, accts.s.baseURL)
+		require.NoError(t, err)
+		detail, err := c.AccountDetail(t.Context())
+		require.NoError(t, err)
+		_, err = accts.storeToken(t.Context(), acme, importedToken{token: token, keyID: "new", detail: detail}, ImportOptions{})
+		require.NoError(t, err)
+		before := w.apple.Stats().Calls["POST /devices/sync"]
+		time.Sleep(61 * time.Second)
+		synctest.Wait()
+		assert.Equal(t, before+1, w.apple.Stats().Calls["POST /devices/sync"])
+		stop()
+	})
+}
+
+// What was written with a clock that was far ahead does not keep the engine from its work until then.
+func TestTimesInTheFutureAreDue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	e := w.engine(t)
+	ctx := t.Context()
+	_, err := e.SyncOnce(ctx, acme)
+	require.NoError(t, err)
+	set := func(last time.Time) agenda {
+		cur, err := w.store.GetCursor(ctx, acme)
+		require.NoError(t, err)
+		cur.LastSyncAt, cur.LastSweepAt, cur.Rules = last, last, e.resolver.Rules()
+		require.NoError(t, w.store.CommitInventory(ctx, storage.InventoryChange{Account: acme, Cursor: &cur}))
+		due, err := e.due(ctx, acme)
+		require.NoError(t, err)
+		return due
+	}
+	due := set(w.clock.Now().Add(30 * time.Second))
+	assert.False(t, due.sync || due.sweep, "clocks differ by seconds")
+	due = set(w.clock.Now().AddDate(1, 0, 0))
+	assert.True(t, due.sync && due.sweep)
+
+	acct, err := w.store.GetAccount(ctx, acme)
+	require.NoError(t, err)
+	acct.LastOKAt = w.clock.Now().AddDate(1, 0, 0)
+	require.NoError(t, w.store.UpdateAccount(ctx, acct))
+	_, err = e.work(ctx, acme)
+	require.NoError(t, err)
+	acct, err = w.store.GetAccount(ctx, acme)
+	require.NoError(t, err)
+	assert.Equal(t, w.clock.Now(), acct.LastOKAt)
+	due, err = e.due(ctx, acme)
+	require.NoError(t, err)
+	assert.False(t, due.sync || due.sweep)
+}
