@@ -1,9 +1,7 @@
 package memory
 
 import (
-	"cmp"
 	"context"
-	"slices"
 	"time"
 
 	"github.com/enrollkit/enrollkit/storage"
@@ -35,16 +33,17 @@ func (s *Store) DueAssignments(ctx context.Context, account string, now time.Tim
 	}
 	defer s.mu.Unlock()
 	now = storage.Time(now)
-	var due []storage.Assignment
-	for _, a := range s.assignments[account] {
+	first := earliest{limit: bound(limit)}
+	for serial, a := range s.assignments[account] {
 		if !a.NextAttemptAt.IsZero() && !a.NextAttemptAt.After(now) {
-			due = append(due, a)
+			first.add(deadline{a.NextAttemptAt, serial})
 		}
 	}
-	slices.SortFunc(due, func(a, b storage.Assignment) int {
-		return cmp.Or(a.NextAttemptAt.Compare(b.NextAttemptAt), cmp.Compare(a.Serial, b.Serial))
-	})
-	return due[:min(len(due), bound(limit))], nil
+	var due []storage.Assignment
+	for _, serial := range first.keys() {
+		due = append(due, s.assignments[account][serial])
+	}
+	return due, nil
 }
 
 // ListAssignments implements storage.AssignmentStore.

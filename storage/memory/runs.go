@@ -1,9 +1,7 @@
 package memory
 
 import (
-	"cmp"
 	"context"
-	"slices"
 	"strconv"
 	"time"
 
@@ -22,19 +20,15 @@ func claim[T any](m map[string]claimable[T], now time.Time, hold time.Duration, 
 	due func(*T) time.Time, taken func(T) T,
 ) []T {
 	now = storage.Time(now)
-	var keys []string
+	first := earliest{limit: bound(limit)}
 	for key, c := range m {
 		at := due(&c.record)
 		if !at.IsZero() && !at.After(now) && !c.hiddenUntil.After(now) {
-			keys = append(keys, key)
+			first.add(deadline{at, key})
 		}
 	}
-	slices.SortFunc(keys, func(a, b string) int {
-		x, y := m[a].record, m[b].record
-		return cmp.Or(due(&x).Compare(due(&y)), cmp.Compare(a, b))
-	})
 	var out []T
-	for _, key := range keys[:min(len(keys), bound(limit))] {
+	for _, key := range first.keys() {
 		c := claimable[T]{record: taken(m[key].record), hiddenUntil: storage.Time(now.Add(hold))}
 		m[key] = c
 		out = append(out, c.record)
