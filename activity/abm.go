@@ -83,7 +83,7 @@ func (DeviceChanged) Kind() string { return "device_changed" }
 // DeviceLeft says that a serial is not in the account any more.
 type DeviceLeft struct {
 	On
-	Reason string `json:"reason"` // deleted, not_in_list, not_accessible, disowned
+	Reason string `json:"reason"` // deleted, not_accessible
 }
 
 // Kind implements Event.

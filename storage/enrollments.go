@@ -7,7 +7,7 @@ import (
 
 // EnrollmentSession is one device on its way from its first request to its enrollment profile. ID is the key.
 type EnrollmentSession struct {
-	// ID is random and unguessable; a signed form of it travels through the device.
+	// ID is unguessable; a signed form of it travels through the device.
 	ID string
 	// Account and Serial say which device it is; Account is empty when the serial is in none.
 	Account string
