@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+	"go.uber.org/zap"
 
 	"github.com/enrollkit/enrollkit/storage"
 )
@@ -18,26 +20,33 @@ type Sink interface {
 }
 
 // Option changes how a Forwarder works.
-type Option func(*Forwarder) error
+type Option func(*settings) error
+
+type settings struct {
+	interval time.Duration
+	start    int64
+	save     func(context.Context, int64) error
+	log      *zap.Logger
+}
 
 // WithInterval sets how often the store is looked at. d must be positive. The default is one second.
 func WithInterval(d time.Duration) Option {
-	return func(f *Forwarder) error {
+	return func(s *settings) error {
 		if d <= 0 {
 			return fmt.Errorf("activity: WithInterval: %v is not positive", d)
 		}
-		f.interval = d
+		s.interval = d
 		return nil
 	}
 }
 
 // WithStart sets the Seq of the last activity that needs no delivery. The default, 0, delivers all that are kept.
 func WithStart(seq int64) Option {
-	return func(f *Forwarder) error {
+	return func(s *settings) error {
 		if seq < 0 {
 			return fmt.Errorf("activity: WithStart: %d is negative", seq)
 		}
-		f.last = seq
+		s.start = seq
 		return nil
 	}
 }
@@ -45,22 +54,34 @@ func WithStart(seq int64) Option {
 // WithProgress sets a function that is told the Seq of the last delivered activity after each delivery, so that a host
 // can keep it and pass it to WithStart the next time. Its error stops the Forwarder.
 func WithProgress(save func(ctx context.Context, seq int64) error) Option {
-	return func(f *Forwarder) error {
+	return func(s *settings) error {
 		if save == nil {
 			return errors.New("activity: WithProgress: nil function")
 		}
-		f.save = save
+		s.save = save
+		return nil
+	}
+}
+
+// WithLogger sets where Run says that the sink or the store has begun to fail, and that it works again: one line each,
+// however often it is tried in between. Of a failed HTTP request the URL is left out, as that of a webhook is a secret.
+// The default logs nothing.
+func WithLogger(log *zap.Logger) Option {
+	return func(s *settings) error {
+		if log == nil {
+			return errors.New("activity: WithLogger: nil logger")
+		}
+		s.log = log
 		return nil
 	}
 }
 
 // Forwarder follows the activities of a store and sends them to a sink.
 type Forwarder struct {
-	store    storage.ActivityStore
-	sink     Sink
-	interval time.Duration
-	last     int64
-	save     func(context.Context, int64) error
+	s     settings
+	store storage.ActivityStore
+	sink  Sink
+	last  int64 // Seq of the last activity that was delivered
 }
 
 // NewForwarder returns a Forwarder from store to sink; call Run to start it.
@@ -68,21 +89,25 @@ func NewForwarder(store storage.ActivityStore, sink Sink, opts ...Option) (*Forw
 	if store == nil || sink == nil {
 		return nil, errors.New("activity: NewForwarder: store and sink are required")
 	}
-	f := &Forwarder{store: store, sink: sink, interval: time.Second}
-	for _, opt := range opts {
-		if err := opt(f); err != nil {
+	s := settings{interval: time.Second, log: zap.NewNop()}
+	for i, opt := range opts {
+		if opt == nil {
+			return nil, fmt.Errorf("activity: option %d is nil", i)
+		}
+		if err := opt(&s); err != nil {
 			return nil, err
 		}
 	}
-	return f, nil
+	return &Forwarder{s: s, store: store, sink: sink, last: s.start}, nil
 }
 
 // Run forwards until ctx ends and returns the context's error. Failures of the store or the sink are retried with
 // exponential back-off, without end. It must not be called twice at the same time.
 func (f *Forwarder) Run(ctx context.Context) error {
 	retry := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(f.interval), backoff.WithMaxInterval(time.Minute), backoff.WithMaxElapsedTime(0))
+		backoff.WithInitialInterval(f.s.interval), backoff.WithMaxInterval(time.Minute), backoff.WithMaxElapsedTime(0))
 	wait := time.Duration(0)
+	failing := ""
 	for {
 		select {
 		case <-ctx.Done():
@@ -90,15 +115,25 @@ func (f *Forwarder) Run(ctx context.Context) error {
 		case <-time.After(wait):
 		}
 		err := f.Flush(ctx)
-		var stop *progressError
+		failed, _ := errors.AsType[*failure](err)
 		switch {
-		case errors.As(err, &stop):
-			return err
-		case err != nil:
-			wait = retry.NextBackOff()
-		default:
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case failed == nil:
+			if failing != "" {
+				f.s.log.Info("activities are forwarded again")
+			}
+			failing = ""
 			retry.Reset()
-			wait = f.interval
+			wait = f.s.interval
+		case failed.part == partProgress:
+			return err
+		default:
+			if failing != failed.part {
+				f.s.log.Warn("activities are not forwarded; trying again", zap.String("failed", failed.part), zap.Error(failed.public()))
+			}
+			failing = failed.part
+			wait = retry.NextBackOff()
 		}
 	}
 }
@@ -109,25 +144,44 @@ func (f *Forwarder) Flush(ctx context.Context) error {
 		acts, _, err := f.store.ListActivities(ctx,
 			storage.ActivityFilter{AfterSeq: f.last}, storage.Page{Limit: storage.MaxPageSize})
 		if err != nil {
-			return fmt.Errorf("activity: forward: %w", err)
+			return &failure{partStore, err}
 		}
 		if len(acts) == 0 {
 			return nil
 		}
 		if err := f.sink.Deliver(ctx, acts); err != nil {
-			return fmt.Errorf("activity: forward: deliver: %w", err)
+			return &failure{partSink, err}
 		}
 		f.last = acts[len(acts)-1].Seq
-		if f.save != nil {
-			if err := f.save(ctx, f.last); err != nil {
-				return &progressError{err}
+		if f.s.save != nil {
+			if err := f.s.save(ctx, f.last); err != nil {
+				return &failure{partProgress, err}
 			}
 		}
 	}
 }
 
-// progressError is a failure to keep the position, after which going on would repeat more and more on a restart.
-type progressError struct{ err error }
+// The parts of a Forwarder that can fail.
+const (
+	partStore = "store"
+	partSink  = "sink"
+	// partProgress is a failure to keep the position, after which going on would repeat more and more on a restart.
+	partProgress = "progress"
+)
 
-func (e *progressError) Error() string { return "activity: forward: save progress: " + e.err.Error() }
-func (e *progressError) Unwrap() error { return e.err }
+// failure says which part has failed, and why.
+type failure struct {
+	part string
+	err  error
+}
+
+func (e *failure) Error() string { return "activity: forward: " + e.part + ": " + e.err.Error() }
+func (e *failure) Unwrap() error { return e.err }
+
+// public returns the cause without the URL of a request.
+func (e *failure) public() error {
+	if u, ok := errors.AsType[*url.Error](e.err); ok {
+		return u.Err
+	}
+	return e.err
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,12 +23,16 @@ import (
 // sink keeps the kinds it is given, and fails as often as it is told to.
 type sink struct {
 	fail int
+	with error // nil: any
 	got  []storage.Activity
 }
 
 func (s *sink) Deliver(_ context.Context, acts []storage.Activity) error {
 	if s.fail > 0 {
 		s.fail--
+		if s.with != nil {
+			return s.with
+		}
 		return errors.New("sink is down")
 	}
 	s.got = append(s.got, acts...)
@@ -78,6 +83,37 @@ func TestForwarderDeliversAllInOrderThroughFailures(t *testing.T) {
 	})
 }
 
+// A failure that lasts is said once, and its end, without the URL of a webhook.
+func TestForwarderLogsEachFailureOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zapcore.DebugLevel)
+		store := memory.New()
+		out := &sink{fail: 5, with: fmt.Errorf("webhook: %w", &url.Error{Op: "Post", URL: "https://hooks.example/SECRET", Err: errors.New("refused")})}
+		put(t, store, 0, 1)
+		f, err := activity.NewForwarder(store, out, activity.WithLogger(zap.New(core)))
+		require.NoError(t, err)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- f.Run(ctx) }()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Equal(t, 2, logs.Len())
+		assert.Equal(t, map[string]any{"failed": "sink", "error": "refused"}, logs.All()[0].ContextMap())
+		assert.Equal(t, zapcore.WarnLevel, logs.All()[0].Level)
+		assert.Equal(t, "activities are forwarded again", logs.All()[1].Message)
+
+		put(t, store, 1, 1)
+		out.fail = 2
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		assert.Equal(t, 4, logs.Len(), "the next failure is news")
+		stop()
+		require.ErrorIs(t, <-ended, context.Canceled)
+		assert.Equal(t, 4, logs.Len(), "being stopped is no failure")
+	})
+}
+
 func TestForwarderGoesOnWhereItStopped(t *testing.T) {
 	t.Parallel()
 	store, first := memory.New(), &sink{}
@@ -116,6 +152,7 @@ func TestForwarderRefuses(t *testing.T) {
 	require.Error(t, err)
 	for name, opt := range map[string]activity.Option{
 		"WithInterval": activity.WithInterval(0), "WithStart": activity.WithStart(-1), "WithProgress": activity.WithProgress(nil),
+		"WithLogger": activity.WithLogger(nil), "option 0 is nil": nil,
 	} {
 		_, err = activity.NewForwarder(memory.New(), &sink{}, opt)
 		assert.ErrorContains(t, err, name)
