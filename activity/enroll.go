@@ -88,6 +88,25 @@ type DeviceAuthenticated struct {
 // Kind implements Event.
 func (DeviceAuthenticated) Kind() string { return "device_authenticated" }
 
+// DeviceWithoutSession says that a device was let in that did not come from an enrollment profile of its own.
+type DeviceWithoutSession struct {
+	On
+	Generation int64  `json:"generation"`
+	Reason     string `json:"reason"`
+}
+
+// Kind implements Event.
+func (DeviceWithoutSession) Kind() string { return "device_without_session" }
+
+// IdentityRenewed says that an enrolled device has got a new identity certificate. It is still in the same generation.
+type IdentityRenewed struct {
+	On
+	Generation int64 `json:"generation"`
+}
+
+// Kind implements Event.
+func (IdentityRenewed) Kind() string { return "identity_renewed" }
+
 // DeviceEnrolled says that a device can be reached (first TokenUpdate).
 type DeviceEnrolled struct {
 	On

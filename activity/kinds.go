@@ -40,6 +40,8 @@ func kinds() map[string]func(storage.Activity) (Event, error) {
 		SignInFailed{}.Kind():            parser[SignInFailed](),
 		EnrollmentProfileIssued{}.Kind(): parser[EnrollmentProfileIssued](),
 		DeviceAuthenticated{}.Kind():     parser[DeviceAuthenticated](),
+		DeviceWithoutSession{}.Kind():    parser[DeviceWithoutSession](),
+		IdentityRenewed{}.Kind():         parser[IdentityRenewed](),
 		DeviceEnrolled{}.Kind():          parser[DeviceEnrolled](),
 		AwaitingChanged{}.Kind():         parser[AwaitingChanged](),
 		DeviceUnenrolled{}.Kind():        parser[DeviceUnenrolled](),

@@ -24,10 +24,11 @@ type CheckInStore interface {
 }
 
 type checkInSettings struct {
-	observer setupexp.Observer
-	strict   bool
-	now      func() time.Time
-	log      *zap.Logger
+	observer  setupexp.Observer
+	commander setupexp.Commander
+	lax       bool
+	now       func() time.Time
+	log       *zap.Logger
 }
 
 // CheckInOption changes how [NewCheckIns] works.
@@ -45,10 +46,28 @@ func WithObserver(o setupexp.Observer) CheckInOption {
 	}
 }
 
-// WithSessionRequired refuses devices that begin to enroll without a session of their own, in place of noting it.
-func WithSessionRequired() CheckInOption {
+// WithoutSessionCheck lets devices in that did not come from an enrollment profile of the [Handler]: those of an MDM
+// server that has other ways to enroll as well, or that enrolled before this package was there. Each is recorded as an
+// activity. The default refuses them.
+//
+// Without the check, anybody who has an identity the MDM server accepts can take over the enrollment of any device whose
+// UDID is known, by beginning it anew. Only the identity certificate is still checked between two enrollments.
+func WithoutSessionCheck() CheckInOption {
 	return func(s *checkInSettings) error {
-		s.strict = true
+		s.lax = true
+		return nil
+	}
+}
+
+// WithCommander has devices asked whether they wait in Setup Assistant where no message of theirs said so: their
+// TokenUpdate was lost, or they enrolled before this package was there. The question is queued before the MDM server
+// answers the device, so no push is needed. The default asks nobody.
+func WithCommander(c setupexp.Commander) CheckInOption {
+	return func(s *checkInSettings) error {
+		if c == nil {
+			return errors.New("WithCommander: nil")
+		}
+		s.commander = c
 		return nil
 	}
 }
@@ -78,7 +97,8 @@ func WithCheckInLogger(l *zap.Logger) CheckInOption {
 // CheckIns turns what devices send to the MDM server into enrollments, activities and events of the setup experience.
 // It knows no MDM server: an adapter such as package enroll/nano hands it the messages.
 //
-// All methods store what they are told before they return nil. An adapter that gets an error must not answer the
+// An adapter asks Admit before the MDM server takes a message, and hands it to the method for its type once the server
+// has. Those store what they are told before they return nil. An adapter that gets an error must not answer the
 // device with success, so that the device sends the message again; a message handled twice changes nothing the second
 // time. Messages of user channels change nothing. It is safe for concurrent use, across processes too.
 type CheckIns struct {
@@ -110,9 +130,11 @@ func (c *CheckIns) take(m *Message) bool {
 }
 
 // Authenticated handles Authenticate: a device begins to enroll. It raises the generation of the enrollment, binds the
-// session the device came from, and forgets what was known of the generation before.
+// session and the identity the device came with, and forgets what was known of the generation before.
 //
-// A message that comes again while the device has not sent its TokenUpdate belongs to the same generation.
+// A message that comes again while the device has not sent its TokenUpdate belongs to the same generation. One of a
+// device that is enrolled and out of Setup Assistant is only noted: a device sends it too when its profile is replaced
+// to renew its identity. Its next messages tell whether it has begun anew.
 func (c *CheckIns) Authenticated(ctx context.Context, m Message) error {
 	if !c.take(&m) {
 		return nil
@@ -120,8 +142,11 @@ func (c *CheckIns) Authenticated(ctx context.Context, m Message) error {
 	var session *storage.EnrollmentSession
 	e, err := c.update(ctx, m, func(e *storage.Enrollment) ([]storage.Activity, error) {
 		var err error
-		if session, err = c.bind(ctx, m); err != nil {
+		if session, err = c.check(ctx, *e, m); err != nil {
 			return nil, err
+		}
+		if settled(*e) {
+			return nil, mark(e, m, session)
 		}
 		return c.authenticate(ctx, e, m, session)
 	})
@@ -131,14 +156,17 @@ func (c *CheckIns) Authenticated(ctx context.Context, m Message) error {
 	if err := c.consume(ctx, session); err != nil {
 		return err
 	}
+	if !e.RenewingAt.IsZero() {
+		return nil
+	}
 	return c.observe(ctx, m, e, setupexp.Authenticated{})
 }
 
 func (c *CheckIns) authenticate(ctx context.Context, e *storage.Enrollment, m Message, s *storage.EnrollmentSession) ([]storage.Activity, error) {
-	again := e.State == storage.EnrollmentEnrolling
+	again := e.State == storage.EnrollmentEnrolling && e.CertificateHash == m.Certificate
 	next := storage.Enrollment{
 		ID: e.ID, Version: e.Version, Generation: e.Generation, AuthenticatedAt: e.AuthenticatedAt,
-		UDID: m.UDID, Serial: m.Serial, Product: m.Product, OSVersion: m.OSVersion,
+		UDID: m.UDID, Serial: m.Serial, Product: m.Product, OSVersion: m.OSVersion, CertificateHash: m.Certificate,
 		State: storage.EnrollmentEnrolling, LastSeenAt: m.At,
 	}
 	if s != nil {
@@ -153,6 +181,7 @@ func (c *CheckIns) authenticate(ctx context.Context, e *storage.Enrollment, m Me
 		acts = append(acts, activity.New(m.At, actor(next.Serial), activity.DeviceAuthenticated{
 			On: onEnrollment(next), SessionID: next.SessionID, Generation: next.Generation, Reenrollment: e.Version > 0,
 		}))
+		acts = append(acts, c.withoutSession(next, m, s)...)
 	}
 	*e = next
 	return acts, nil
@@ -165,45 +194,32 @@ func (c *CheckIns) TokenUpdated(ctx context.Context, m Message) error {
 		return nil
 	}
 	e, err := c.update(ctx, m, func(e *storage.Enrollment) ([]storage.Activity, error) {
+		if _, err := c.check(ctx, *e, m); err != nil {
+			return nil, err
+		}
 		var acts []storage.Activity
-		unknown := e.Version == 0 || e.State == storage.EnrollmentUnenrolled
-		if unknown { // enrolled before this package was there, or restored from its own backup: no Authenticate came
-			if err := c.adopt(ctx, e, m); err != nil {
-				return nil, err
-			}
+		var err error
+		switch {
+		case e.Version == 0, e.State == storage.EnrollmentUnenrolled: // no Authenticate came, see adopt
+			acts, err = c.adopt(ctx, e, m)
+		case renewed(*e, m) && m.Awaiting == storage.AwaitingTrue:
+			acts, err = c.anew(ctx, e, m)
+		case renewed(*e, m):
+			acts = renew(e, m)
 		}
-		first := unknown || e.State == storage.EnrollmentEnrolling
-		if first {
-			e.State, e.EnrolledAt = storage.EnrollmentEnrolled, m.At
-			acts = append(acts, activity.New(m.At, actor(e.Serial), activity.DeviceEnrolled{
-				On: onEnrollment(*e), SessionID: e.SessionID, Generation: e.Generation, Awaiting: string(m.Awaiting),
-			}))
+		if err != nil {
+			return nil, err
 		}
-		return append(acts, c.sawAwaiting(e, m)...), nil
+		if e.CertificateHash == "" {
+			e.CertificateHash = m.Certificate
+		}
+		acts = append(acts, reachable(e, m)...)
+		return append(acts, sawAwaiting(e, m)...), nil
 	})
 	if err != nil {
 		return err
 	}
 	return c.observe(ctx, m, e, setupexp.AwaitingSeen{Awaiting: m.Awaiting, Source: m.Type})
-}
-
-// adopt begins an enrollment whose Authenticate was not seen.
-func (c *CheckIns) adopt(ctx context.Context, e *storage.Enrollment, m Message) error {
-	s, err := c.sessionOf(ctx, m)
-	if err != nil && !errors.Is(err, ErrNoSession) {
-		return err
-	}
-	next := storage.Enrollment{
-		ID: e.ID, Version: e.Version, Generation: e.Generation + 1,
-		UDID: m.UDID, Serial: e.Serial, Product: e.Product, OSVersion: e.OSVersion, User: e.User, SessionID: e.SessionID,
-		LastSeenAt: m.At,
-	}
-	if err == nil {
-		next.SessionID, next.Account, next.User = s.ID, s.Account, s.User
-		next.Serial, next.Product, next.OSVersion = s.Serial, s.Product, s.OSVersion
-	}
-	*e = next
-	return c.place(ctx, e)
 }
 
 // BootstrapToken handles SetBootstrapToken and GetBootstrapToken, which say whether the device waits.
@@ -223,12 +239,15 @@ func (c *CheckIns) CheckedOut(ctx context.Context, m Message) error {
 		if e.Version == 0 || e.State == storage.EnrollmentUnenrolled {
 			return nil, errUnchanged
 		}
+		if _, err := c.check(ctx, *e, m); err != nil {
+			return nil, err
+		}
 		e.State, e.UnenrolledAt, e.LastSeenAt = storage.EnrollmentUnenrolled, m.At, m.At
 		return []storage.Activity{activity.New(m.At, actor(e.Serial), activity.DeviceUnenrolled{
 			On: onEnrollment(*e), Reason: "check_out",
 		})}, nil
 	})
-	if err != nil {
+	if err != nil || e.Version == 0 {
 		return err
 	}
 	return c.observe(ctx, m, e, setupexp.CheckedOut{})
@@ -242,13 +261,14 @@ func (c *CheckIns) Idle(ctx context.Context, m Message) error {
 	return c.contact(ctx, m, setupexp.DeviceContact{Kind: "Idle"}, true)
 }
 
-// CommandReported handles the result of a command. An answer to DeviceInformation that says so tells whether the
-// device waits.
-func (c *CheckIns) CommandReported(ctx context.Context, m Message, r Report) error {
+// CommandReported handles the result of a command; its Raw is that of the message. An answer to DeviceInformation that
+// says so tells whether the device waits.
+func (c *CheckIns) CommandReported(ctx context.Context, m Message, r setupexp.CommandResult) error {
 	if !c.take(&m) {
 		return nil
 	}
-	if err := c.contact(ctx, m, r.event(m.Raw), true); err != nil {
+	r.Raw = m.Raw
+	if err := c.contact(ctx, m, r, true); err != nil {
 		return err
 	}
 	if m.Awaiting == storage.AwaitingUnknown {
@@ -260,24 +280,46 @@ func (c *CheckIns) CommandReported(ctx context.Context, m Message, r Report) err
 // contact notes that a device was heard of and passes the event on if tell is set.
 func (c *CheckIns) contact(ctx context.Context, m Message, body setupexp.EventBody, tell bool) error {
 	e, err := c.update(ctx, m, func(e *storage.Enrollment) ([]storage.Activity, error) {
-		if e.Version == 0 {
-			return nil, errUnchanged // nothing is known of the device; its next TokenUpdate will tell
+		if _, err := c.check(ctx, *e, m); err != nil {
+			return nil, err
 		}
 		recent := m.At.Sub(e.LastSeenAt) < lastSeenStep
-		acts := c.sawAwaiting(e, m)
-		if recent && len(acts) == 0 {
+		var acts []storage.Activity
+		var err error
+		if e.Version == 0 {
+			acts, err = c.adopt(ctx, e, m)
+		} else if settles(*e, m) {
+			recent = false
+			acts, err = c.settle(ctx, e, m)
+		}
+		if err != nil {
+			return nil, err
+		}
+		acts = append(acts, reachable(e, m)...)
+		if acts = append(acts, sawAwaiting(e, m)...); recent && len(acts) == 0 {
 			return nil, errUnchanged
 		}
 		return acts, nil
 	})
-	if err != nil || !tell || e.Version == 0 {
+	if err != nil || !tell {
 		return err
 	}
 	return c.observe(ctx, m, e, body)
 }
 
+// reachable notes the first sign that a device has enrolled: its TokenUpdate or, if that was lost, any later message.
+func reachable(e *storage.Enrollment, m Message) []storage.Activity {
+	if e.State != storage.EnrollmentEnrolling {
+		return nil
+	}
+	e.State, e.EnrolledAt = storage.EnrollmentEnrolled, m.At
+	return []storage.Activity{activity.New(m.At, actor(e.Serial), activity.DeviceEnrolled{
+		On: onEnrollment(*e), SessionID: e.SessionID, Generation: e.Generation, Awaiting: string(m.Awaiting),
+	})}
+}
+
 // sawAwaiting notes when a device was heard of, and what the message says about waiting in Setup Assistant.
-func (c *CheckIns) sawAwaiting(e *storage.Enrollment, m Message) []storage.Activity {
+func sawAwaiting(e *storage.Enrollment, m Message) []storage.Activity {
 	e.LastSeenAt = m.At
 	if m.Awaiting == storage.AwaitingUnknown || m.Awaiting == e.Awaiting {
 		return nil

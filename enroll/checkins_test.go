@@ -15,6 +15,9 @@ import (
 	"github.com/enrollkit/enrollkit/storage"
 )
 
+// identity is the hash of the certificate the fixture's device checks in with.
+const identity = "00ff"
+
 // observer records what it hears, and fails when told to.
 type observer struct {
 	events []setupexp.Event
@@ -61,12 +64,16 @@ func (f *fixture) enrollment() storage.Enrollment {
 
 func authenticate(params map[string]string, id string) Message {
 	return Message{
-		ID: id, Type: "Authenticate", EnrollmentID: udid, UDID: udid, Serial: serial, Product: "iPhone17,2", OSVersion: "18.0", Params: params,
+		ID: id, Type: "Authenticate", EnrollmentID: udid, UDID: udid, Certificate: identity, Serial: serial, Product: "iPhone17,2", OSVersion: "18.0", Params: params,
 	}
 }
 
 func tokenUpdate(params map[string]string, a storage.Awaiting) Message {
-	return Message{ID: "token", Type: "TokenUpdate", EnrollmentID: udid, UDID: udid, Params: params, Awaiting: a}
+	return Message{ID: "token", Type: "TokenUpdate", EnrollmentID: udid, UDID: udid, Certificate: identity, Params: params, Awaiting: a}
+}
+
+func connect() Message {
+	return Message{Type: "Connect", EnrollmentID: udid, UDID: udid, Certificate: identity}
 }
 
 func TestCheckInsFollowADevice(t *testing.T) {
@@ -83,7 +90,7 @@ func TestCheckInsFollowADevice(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, storage.Enrollment{
 		ID: udid, UDID: udid, Serial: serial, Account: "acme", SessionID: session.ID, Product: "iPhone17,2", OSVersion: "18.0",
-		State: storage.EnrollmentEnrolling, Generation: 1, AuthenticatedAt: start, LastSeenAt: start, UpdatedAt: start, Version: 1,
+		State: storage.EnrollmentEnrolling, Generation: 1, CertificateHash: identity, AuthenticatedAt: start, LastSeenAt: start, UpdatedAt: start, Version: 1,
 	}, e)
 	assert.Equal(t, storage.SessionEnrolled, session.State)
 
@@ -96,13 +103,13 @@ func TestCheckInsFollowADevice(t *testing.T) {
 
 	require.NoError(t, c.TokenUpdated(ctx, tokenUpdate(params, storage.AwaitingUnknown)))
 	assert.Equal(t, storage.AwaitingTrue, f.enrollment().Awaiting, "a message without the key is unknown, not false")
-	require.NoError(t, c.Idle(ctx, Message{ID: "i", Type: "Connect", EnrollmentID: udid, UDID: udid}))
-	require.NoError(t, c.CommandReported(ctx, Message{ID: "r", Type: "Connect", EnrollmentID: udid, UDID: udid, Awaiting: storage.AwaitingFalse},
-		Report{CommandUUID: "c1", Status: "Acknowledged"}))
+	require.NoError(t, c.Idle(ctx, Message{ID: "i", Type: "Connect", EnrollmentID: udid, UDID: udid, Certificate: identity}))
+	require.NoError(t, c.CommandReported(ctx, Message{ID: "r", Type: "Connect", EnrollmentID: udid, UDID: udid, Certificate: identity, Awaiting: storage.AwaitingFalse},
+		setupexp.CommandResult{CommandUUID: "c1", Status: "Acknowledged"}))
 	assert.Equal(t, storage.AwaitingFalse, f.enrollment().Awaiting)
-	require.NoError(t, c.BootstrapToken(ctx, Message{ID: "b", Type: "SetBootstrapToken", EnrollmentID: udid, UDID: udid}))
-	require.NoError(t, c.CheckedOut(ctx, Message{ID: "o", Type: "CheckOut", EnrollmentID: udid, UDID: udid}))
-	require.NoError(t, c.CheckedOut(ctx, Message{ID: "o", Type: "CheckOut", EnrollmentID: udid, UDID: udid}))
+	require.NoError(t, c.BootstrapToken(ctx, Message{ID: "b", Type: "SetBootstrapToken", EnrollmentID: udid, UDID: udid, Certificate: identity}))
+	require.NoError(t, c.CheckedOut(ctx, Message{ID: "o", Type: "CheckOut", EnrollmentID: udid, UDID: udid, Certificate: identity}))
+	require.NoError(t, c.CheckedOut(ctx, Message{ID: "o", Type: "CheckOut", EnrollmentID: udid, UDID: udid, Certificate: identity}))
 	assert.Equal(t, storage.EnrollmentUnenrolled, f.enrollment().State)
 
 	assert.Equal(t, []string{
@@ -141,7 +148,7 @@ func TestGenerations(t *testing.T) {
 	assert.True(t, e.EnrolledAt.IsZero())
 	require.NoError(t, c.TokenUpdated(ctx, tokenUpdate(params, storage.AwaitingTrue)))
 
-	require.NoError(t, c.CheckedOut(ctx, Message{Type: "CheckOut", EnrollmentID: udid, UDID: udid}))
+	require.NoError(t, c.CheckedOut(ctx, Message{Type: "CheckOut", EnrollmentID: udid, UDID: udid, Certificate: identity}))
 	require.NoError(t, c.TokenUpdated(ctx, tokenUpdate(params, storage.AwaitingFalse))) // restored from its backup
 	e = f.enrollment()
 	assert.Equal(t, int64(3), e.Generation)
@@ -170,7 +177,7 @@ func TestFailuresAreRetried(t *testing.T) {
 		func() error { return c.Authenticated(ctx, authenticate(params, "a1")) },
 		func() error { return c.TokenUpdated(ctx, tokenUpdate(params, storage.AwaitingTrue)) },
 		func() error {
-			return c.CheckedOut(ctx, Message{ID: "o", Type: "CheckOut", EnrollmentID: udid, UDID: udid})
+			return c.CheckedOut(ctx, Message{ID: "o", Type: "CheckOut", EnrollmentID: udid, UDID: udid, Certificate: identity})
 		},
 	}
 	for _, step := range steps {
@@ -188,8 +195,8 @@ func TestFailuresAreRetried(t *testing.T) {
 func TestSessionsAreBound(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, nil)
-	noted, _ := newCheckIns(t, f)
-	strict, o := newCheckIns(t, f, WithSessionRequired())
+	noted, _ := newCheckIns(t, f, WithoutSessionCheck())
+	strict, o := newCheckIns(t, f)
 	params := f.enrolled()
 	other := authenticate(params, "x")
 	other.UDID, other.EnrollmentID = "OTHER", "OTHER"
@@ -227,26 +234,38 @@ func TestUserChannelsChangeNothing(t *testing.T) {
 	require.NoError(t, c.CheckedOut(ctx, m))
 	require.NoError(t, c.BootstrapToken(ctx, m))
 	require.NoError(t, c.Idle(ctx, m))
-	require.NoError(t, c.CommandReported(ctx, m, Report{}))
+	require.NoError(t, c.CommandReported(ctx, m, setupexp.CommandResult{}))
 	_, err := f.store.GetEnrollment(ctx, udid)
 	require.ErrorIs(t, err, storage.ErrNotFound)
 	assert.Empty(t, o.events)
 }
 
+// TestDevicesThatWereThereBefore has a device connect that enrolled without this package; any message will do.
 func TestDevicesThatWereThereBefore(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, nil)
-	c, o := newCheckIns(t, f)
+	q := &queue{}
+	c, o := newCheckIns(t, f, WithoutSessionCheck(), WithCommander(q))
 	ctx := t.Context()
-	require.NoError(t, c.Idle(ctx, Message{Type: "Connect", EnrollmentID: udid, UDID: udid}))
 	require.NoError(t, c.CheckedOut(ctx, Message{Type: "CheckOut", EnrollmentID: "unknown", UDID: "unknown"}))
-	_, err := f.store.GetEnrollment(ctx, udid)
-	require.ErrorIs(t, err, storage.ErrNotFound, "nothing is known of it yet")
-	require.NoError(t, c.TokenUpdated(ctx, tokenUpdate(nil, storage.AwaitingUnknown)))
+	_, err := f.store.GetEnrollment(ctx, "unknown")
+	require.ErrorIs(t, err, storage.ErrNotFound)
+	assert.Empty(t, o.events, "there is no enrollment to speak of")
+
+	require.NoError(t, c.Admit(ctx, connect()))
+	require.NoError(t, c.Idle(ctx, connect()))
 	e := f.enrollment()
 	assert.Equal(t, storage.EnrollmentEnrolled, e.State)
 	assert.Equal(t, int64(1), e.Generation)
-	assert.Contains(t, o.kinds(), "awaiting_seen")
+	assert.Equal(t, identity, e.CertificateHash, "from now on it is the device's")
+	assert.Equal(t, []string{"device_contact"}, o.kinds())
+	kinds, _ := f.acts()
+	assert.Equal(t, []string{"device_without_session", "device_enrolled"}, kinds)
+	require.NoError(t, c.Admit(ctx, connect()))
+	assert.Len(t, q.ids(), 1, "asked once")
+
+	require.NoError(t, c.TokenUpdated(ctx, tokenUpdate(nil, storage.AwaitingUnknown)))
+	assert.Equal(t, int64(1), f.enrollment().Generation)
 }
 
 // racing changes the enrollment under the feet of the first writers.
@@ -267,7 +286,7 @@ func TestConflictsAreTriedAgain(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, nil)
 	r := &racing{CheckInStore: f.store, times: maxTries - 1}
-	c, err := NewCheckIns(r, f.keys)
+	c, err := NewCheckIns(r, f.keys, WithoutSessionCheck())
 	require.NoError(t, err)
 	require.NoError(t, c.Authenticated(t.Context(), authenticate(nil, "a")))
 	assert.Equal(t, int64(1), f.enrollment().Generation)
@@ -278,11 +297,11 @@ func TestConflictsAreTriedAgain(t *testing.T) {
 func TestLastSeenIsWrittenNowAndThen(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, nil)
-	c, _ := newCheckIns(t, f)
+	c, _ := newCheckIns(t, f, WithoutSessionCheck())
 	ctx := t.Context()
 	require.NoError(t, c.TokenUpdated(ctx, tokenUpdate(nil, storage.AwaitingTrue)))
 	v := f.enrollment().Version
-	idle := Message{Type: "Connect", EnrollmentID: udid, UDID: udid}
+	idle := connect()
 	f.clock.Add(lastSeenStep - time.Second)
 	require.NoError(t, c.Idle(ctx, idle))
 	assert.Equal(t, v, f.enrollment().Version)

@@ -3,12 +3,11 @@ package enroll
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/enrollkit/enrollkit/activity"
 	"github.com/enrollkit/enrollkit/internal/plist"
@@ -31,6 +30,9 @@ type Message struct {
 	Serial, Product, OSVersion string
 	// Params are the query parameters the device was given in ServerURL or CheckInURL.
 	Params map[string]string
+	// Certificate is the SHA-256 of the identity certificate the message came with, in lower-case hex; see
+	// [CertificateHash]. The adapter fills it in. Without it, nothing ties the messages of a device together.
+	Certificate string
 	// Awaiting is what the message says about waiting in Setup Assistant.
 	Awaiting storage.Awaiting
 	// Raw is the property list.
@@ -50,40 +52,43 @@ func MessageID(parts ...[]byte) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
+// CertificateHash returns the hash of an identity certificate in the form of Message.Certificate; empty for nil.
+func CertificateHash(c *x509.Certificate) string {
+	if c == nil {
+		return ""
+	}
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:])
+}
+
 // ReadMessage fills in what the property list of a message says: type, device, and whether it waits.
 // AwaitingConfiguration is looked for at the top, as check-ins have it, and in the answers of DeviceInformation.
+// A key of another type than it should be counts as absent, since devices do not take a message back for it.
 func ReadMessage(raw []byte) (Message, error) {
-	var p struct {
-		MessageType  string
-		UDID         string
-		EnrollmentID string
-		UserID       string
-
-		EnrollmentUserID      string
-		SerialNumber          string
-		ProductName           string
-		OSVersion             string
-		AwaitingConfiguration *bool
-		QueryResponses        struct{ AwaitingConfiguration *bool }
-	}
+	var p map[string]any
 	if err := plist.Unmarshal(raw, &p); err != nil {
 		return Message{}, fmt.Errorf("enroll: read message: %w", err)
 	}
+	text := func(key string) string {
+		s, _ := p[key].(string)
+		return s
+	}
 	m := Message{
-		Type: p.MessageType, UDID: p.UDID, EnrollmentID: p.UDID, UserChannel: p.UserID != "" || p.EnrollmentUserID != "",
-		Serial: p.SerialNumber, Product: p.ProductName, OSVersion: p.OSVersion, Raw: raw,
+		Type: text("MessageType"), UDID: text("UDID"), EnrollmentID: text("UDID"),
+		UserChannel: text("UserID") != "" || text("EnrollmentUserID") != "",
+		Serial:      text("SerialNumber"), Product: text("ProductName"), OSVersion: text("OSVersion"), Raw: raw,
 	}
 	if m.EnrollmentID == "" {
-		m.EnrollmentID = p.EnrollmentID
+		m.EnrollmentID = text("EnrollmentID")
 	}
 	if m.Type == "" {
-		m.Type = "Connect"
+		m.Type = typeConnect
 	}
-	switch a := p.AwaitingConfiguration; {
-	case a == nil && p.QueryResponses.AwaitingConfiguration != nil:
-		m.Awaiting = awaiting(*p.QueryResponses.AwaitingConfiguration)
-	case a != nil:
-		m.Awaiting = awaiting(*a)
+	answers, _ := p["QueryResponses"].(map[string]any)
+	for _, from := range []map[string]any{answers, p} {
+		if b, ok := from["AwaitingConfiguration"].(bool); ok {
+			m.Awaiting = awaiting(b)
+		}
 	}
 	return m, nil
 }
@@ -93,29 +98,6 @@ func awaiting(b bool) storage.Awaiting {
 		return storage.AwaitingTrue
 	}
 	return storage.AwaitingFalse
-}
-
-// Report is the result of a command.
-type Report struct {
-	CommandUUID string
-	// Status is Acknowledged, Error, CommandFormatError or NotNow.
-	Status string
-	Errors []ReportError
-}
-
-// ReportError is one entry of an ErrorChain.
-type ReportError struct {
-	Code        int
-	Domain      string
-	Description string
-}
-
-func (r Report) event(raw []byte) setupexp.CommandResult {
-	out := setupexp.CommandResult{CommandUUID: r.CommandUUID, Status: setupexp.Status(r.Status), Raw: raw}
-	for _, e := range r.Errors {
-		out.Errors = append(out.Errors, setupexp.CommandError{Code: e.Code, Domain: e.Domain, Description: e.Description})
-	}
-	return out
 }
 
 // errUnchanged is returned by a change that has nothing to write.
@@ -131,12 +113,8 @@ func (c *CheckIns) update(ctx context.Context, m Message,
 	var err error
 	for range maxTries {
 		var e storage.Enrollment
-		e, err = c.store.GetEnrollment(ctx, m.EnrollmentID)
-		if errors.Is(err, storage.ErrNotFound) {
-			e, err = storage.Enrollment{ID: m.EnrollmentID}, nil
-		}
-		if err != nil {
-			return storage.Enrollment{}, fmt.Errorf("enroll: read enrollment: %w", err)
+		if e, err = c.load(ctx, m); err != nil {
+			return storage.Enrollment{}, err
 		}
 		acts, err2 := f(&e)
 		if errors.Is(err2, errUnchanged) {
@@ -157,44 +135,16 @@ func (c *CheckIns) update(ctx context.Context, m Message,
 	return storage.Enrollment{}, fmt.Errorf("enroll: store enrollment: %w", err)
 }
 
-// bind finds the session whose signed id the device brought along. The session must be this device's; otherwise it is
-// noted, and refused if sessions are required.
-func (c *CheckIns) bind(ctx context.Context, m Message) (*storage.EnrollmentSession, error) {
-	s, err := c.sessionOf(ctx, m)
-	switch {
-	case err == nil:
-		return &s, nil
-	case !errors.Is(err, ErrNoSession):
-		return nil, err
-	case c.set.strict:
-		return nil, err
+// load returns the enrollment of a message; one without a version if it is not known.
+func (c *CheckIns) load(ctx context.Context, m Message) (storage.Enrollment, error) {
+	e, err := c.store.GetEnrollment(ctx, m.EnrollmentID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.Enrollment{ID: m.EnrollmentID}, nil
 	}
-	c.set.log.Info("device enrolls without a session of its own",
-		zap.String("enrollment", m.EnrollmentID), zap.String("serial", m.Serial), zap.Error(err))
-	return nil, nil //nolint:nilnil // no session is no error unless the policy says so
-}
-
-func (c *CheckIns) sessionOf(ctx context.Context, m Message) (storage.EnrollmentSession, error) {
-	token := m.Params[SessionParam]
-	if token == "" {
-		return storage.EnrollmentSession{}, ErrNoSession
-	}
-	id, err := c.keys.OpenCheckInToken(token)
 	if err != nil {
-		return storage.EnrollmentSession{}, fmt.Errorf("%w: %w", ErrNoSession, err)
+		return storage.Enrollment{}, fmt.Errorf("enroll: read enrollment: %w", err)
 	}
-	s, err := c.store.GetSession(ctx, id)
-	switch {
-	case errors.Is(err, storage.ErrNotFound):
-		return storage.EnrollmentSession{}, fmt.Errorf("%w: %w", ErrNoSession, ErrSessionExpired)
-	case err != nil:
-		return storage.EnrollmentSession{}, fmt.Errorf("enroll: read session: %w", err)
-	case s.UDID != m.UDID, m.Serial != "" && s.Serial != m.Serial:
-		return storage.EnrollmentSession{}, fmt.Errorf("%w: %w", ErrNoSession, ErrSessionMismatch)
-	case m.Type == "Authenticate" && !c.set.now().Before(s.ExpiresAt):
-		return storage.EnrollmentSession{}, fmt.Errorf("%w: %w", ErrNoSession, ErrSessionExpired)
-	}
-	return s, nil
+	return e, nil
 }
 
 // consume marks the session as one that led to an enrollment. It stays, so that the profile can be delivered again.

@@ -29,8 +29,10 @@ var (
 	ErrSessionExpired = errors.New("enroll: session expired")
 	// ErrSessionMismatch means that the session belongs to another device or another browser.
 	ErrSessionMismatch = errors.New("enroll: session does not match")
-	// ErrNoSession means that a device checked in without a session, and the policy demands one.
+	// ErrNoSession means that a device checked in without a session of its own; see [WithoutSessionCheck].
 	ErrNoSession = errors.New("enroll: no enrollment session")
+	// ErrIdentity means that a message came with another identity certificate than the one its device enrolled with.
+	ErrIdentity = errors.New("enroll: not the identity the device enrolled with")
 )
 
 // ErrNotAllowed means that a device may not enroll. Why is in the [Refusal], the log and the activity, and is not

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/enrollkit/enrollkit/setupexp"
 	"github.com/enrollkit/enrollkit/storage"
 	"github.com/enrollkit/enrollkit/storage/memory"
 )
@@ -100,7 +101,7 @@ func enrollStopped(t *testing.T, at int, after bool) bool {
 	store := &stopping{Store: f.store}
 	f.handler.store = store
 	o := &observer{}
-	c, err := NewCheckIns(store, f.keys, WithObserver(o), WithCheckInClock(f.clock.Now), WithSessionRequired())
+	c, err := NewCheckIns(store, f.keys, WithObserver(o), WithCheckInClock(f.clock.Now))
 	require.NoError(t, err)
 	_, token := f.keys.device(serial, udid, "")
 	params := map[string]string{SessionParam: token}
@@ -124,8 +125,8 @@ func enrollStopped(t *testing.T, at int, after bool) bool {
 	until(func() error { return c.Authenticated(ctx, authenticate(params, "a")) })
 	until(func() error { return c.TokenUpdated(ctx, tokenUpdate(params, storage.AwaitingTrue)) })
 	until(func() error {
-		return c.CommandReported(ctx, Message{ID: "r", Type: "Connect", EnrollmentID: udid, UDID: udid, Awaiting: storage.AwaitingFalse},
-			Report{CommandUUID: "c1", Status: "Acknowledged"})
+		return c.CommandReported(ctx, Message{ID: "r", Type: "Connect", EnrollmentID: udid, UDID: udid, Certificate: identity, Awaiting: storage.AwaitingFalse},
+			setupexp.CommandResult{CommandUUID: "c1", Status: "Acknowledged"})
 	})
 
 	e := f.enrollment()

@@ -239,8 +239,13 @@ func (b *profileBuilder) uuid() (string, error) {
 	if _, err := io.ReadFull(b.rand, u[:]); err != nil {
 		return "", fmt.Errorf("enroll: randomness: %w", err)
 	}
-	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
-	return fmt.Sprintf("%X-%X-%X-%X-%X", u[0:4], u[4:6], u[6:8], u[8:10], u[10:16]), nil
+	return formatUUID(u, 4), nil
+}
+
+// formatUUID makes a UUID of a version (RFC 9562) out of bytes, in upper case as Apple writes them.
+func formatUUID(u [16]byte, version byte) string {
+	u[6], u[8] = u[6]&0x0f|version<<4, u[8]&0x3f|0x80
+	return fmt.Sprintf("%X-%X-%X-%X-%X", u[0:4], u[4:6], u[6:8], u[8:10], u[10:16])
 }
 
 // withParam adds a parameter to a URL that publicURL has accepted.

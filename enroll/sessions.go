@@ -115,6 +115,11 @@ type webFlow struct {
 	SignedInAt time.Time `json:"signed_in_at,omitzero"`
 }
 
+// expired reports whether the time of a session is over; one without a time never expires.
+func expired(s storage.EnrollmentSession, now time.Time) bool {
+	return !s.ExpiresAt.IsZero() && !now.Before(s.ExpiresAt)
+}
+
 func flowData(sessionID string) []byte { return []byte("enrollkit session flow " + sessionID) }
 
 func (h *Handler) sealFlow(ctx context.Context, s *storage.EnrollmentSession, f webFlow) error {

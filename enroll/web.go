@@ -269,7 +269,7 @@ func (h *Handler) browserSession(r *http.Request) (storage.EnrollmentSession, we
 		return fail(ErrSessionExpired)
 	case err != nil:
 		return fail(fmt.Errorf("enroll: read session: %w", err))
-	case !h.set.now().Before(s.ExpiresAt):
+	case expired(s, h.set.now()):
 		return fail(ErrSessionExpired)
 	}
 	f, err := h.openFlow(r.Context(), s)

@@ -33,7 +33,7 @@ func profilePlan(t *testing.T) func(setupexp.Subject) *setupexp.Plan {
 // TestFromBootToDesktop has a Mac and an iPhone go the whole way, with a sign-in.
 func TestFromBootToDesktop(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, worldOptions{signIn: true, plan: profilePlan(t), strict: true})
+	w := newWorld(t, worldOptions{signIn: true, plan: profilePlan(t)})
 	for _, tc := range []struct {
 		kind   enrolltest.Kind
 		serial string

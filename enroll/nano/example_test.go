@@ -15,7 +15,7 @@ import (
 	"github.com/enrollkit/enrollkit/storage/memory"
 )
 
-// Wrap goes around NanoMDM's core service and inside certauth.
+// Wrap goes around certauth, which goes around NanoMDM's core service.
 func ExampleWrap() {
 	keys, err := enroll.NewSessionKeys([]byte("0123456789abcdef0123456789abcdef"))
 	if err != nil {
@@ -28,13 +28,13 @@ func ExampleWrap() {
 		return
 	}
 	store := nano.Serialize(inmem.New())
-	wrapped, err := nano.Wrap(nanomdm.New(store), checkIns)
+	wrapped, err := nano.Wrap(certauth.New(nanomdm.New(store), store), checkIns)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	mux := http.NewServeMux()
-	mux.Handle("PUT /mdm", httpmdm.CheckinAndCommandHandler(certauth.New(wrapped, store), log.NopLogger))
+	mux.Handle("PUT /mdm", httpmdm.CheckinAndCommandHandler(wrapped, log.NopLogger))
 	fmt.Println("NanoMDM tells enrollkit what devices say")
 	// Output: NanoMDM tells enrollkit what devices say
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/micromdm/nanomdm/service"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/enrollkit/enrollkit/enroll"
 	"github.com/enrollkit/enrollkit/enroll/nano"
@@ -96,7 +98,7 @@ func send(t *testing.T, s service.CheckinAndCommandService, r *mdm.Request, keys
 
 func TestServiceDecodesWhatNanoMDMLeavesOut(t *testing.T) {
 	t.Parallel()
-	s, store, h := wrap(t, core{})
+	s, store, h := wrap(t, core{}, enroll.WithoutSessionCheck())
 	for _, m := range []map[string]any{
 		{"MessageType": "Authenticate", "UDID": "U", "SerialNumber": "S", "OSVersion": "26.1", "ProductName": "Mac15,12", "Topic": "t"},
 		{"MessageType": "TokenUpdate", "UDID": "U", "Topic": "t", "AwaitingConfiguration": true},
@@ -137,7 +139,7 @@ func TestServiceDecodesWhatNanoMDMLeavesOut(t *testing.T) {
 
 func TestServiceIgnoresUserChannels(t *testing.T) {
 	t.Parallel()
-	s, store, h := wrap(t, core{})
+	s, store, h := wrap(t, core{}, enroll.WithoutSessionCheck())
 	require.NoError(t, send(t, s, request(t), map[string]any{
 		"MessageType": "TokenUpdate", "UDID": "U", "UserID": "X", "Topic": "t", "AwaitingConfiguration": true,
 	}))
@@ -149,7 +151,7 @@ func TestServiceIgnoresUserChannels(t *testing.T) {
 func TestServiceTellsOnlyWhatNanoMDMTook(t *testing.T) {
 	t.Parallel()
 	refused := errors.New("refused")
-	s, store, h := wrap(t, core{err: refused})
+	s, store, h := wrap(t, core{err: refused}, enroll.WithoutSessionCheck())
 	for _, m := range []map[string]any{
 		{"MessageType": "Authenticate", "UDID": "U"}, {"MessageType": "TokenUpdate", "UDID": "U"}, {"MessageType": "CheckOut", "UDID": "U"},
 		{"MessageType": "SetBootstrapToken", "UDID": "U"}, {"MessageType": "GetBootstrapToken", "UDID": "U"}, {"UDID": "U", "Status": "Idle"},
@@ -163,7 +165,7 @@ func TestServiceTellsOnlyWhatNanoMDMTook(t *testing.T) {
 
 func TestServiceFailsWhatIsNotStored(t *testing.T) {
 	t.Parallel()
-	s, _, h := wrap(t, core{})
+	s, _, h := wrap(t, core{}, enroll.WithoutSessionCheck())
 	require.NoError(t, send(t, s, request(t), map[string]any{"MessageType": "Authenticate", "UDID": "U"}))
 	h.err = errors.New("down")
 	require.ErrorIs(t, send(t, s, request(t), map[string]any{"MessageType": "TokenUpdate", "UDID": "U"}), h.err)
@@ -178,7 +180,7 @@ func TestServiceFailsWhatIsNotStored(t *testing.T) {
 
 func TestServiceWithoutAnEnrollmentID(t *testing.T) {
 	t.Parallel()
-	s, store, _ := wrap(t, core{unnamed: true})
+	s, store, _ := wrap(t, core{unnamed: true}, enroll.WithoutSessionCheck())
 	require.NoError(t, send(t, s, request(t), map[string]any{"MessageType": "TokenUpdate", "Topic": "t"}))
 	r := mdm.NewRequestWithContext(t.Context(), nil)
 	require.NoError(t, send(t, s, r, map[string]any{"MessageType": "TokenUpdate", "UDID": "U", "Topic": "t"}))
@@ -186,13 +188,73 @@ func TestServiceWithoutAnEnrollmentID(t *testing.T) {
 	require.NoError(t, err, "the message names the device itself")
 }
 
-func TestServiceRefusesWithoutSession(t *testing.T) {
-	t.Parallel()
-	s, _, _ := wrap(t, core{}, enroll.WithSessionRequired())
-	err := send(t, s, request(t), map[string]any{"MessageType": "Authenticate", "UDID": "U"})
+func forbidden(t *testing.T, err error) {
+	t.Helper()
 	var se *service.HTTPStatusError
 	require.ErrorAs(t, err, &se)
 	assert.Equal(t, http.StatusForbidden, se.Status)
-	_, err = nano.Wrap(nil, nil)
+}
+
+// TestServiceAsksFirst sends every message there is without a session; NanoMDM's service must not see any.
+func TestServiceAsksFirst(t *testing.T) {
+	t.Parallel()
+	s, _, _ := wrap(t, core{err: errors.New("NanoMDM was asked")})
+	for _, m := range []map[string]any{
+		{"MessageType": "Authenticate"}, {"MessageType": "TokenUpdate"}, {"MessageType": "CheckOut"}, {"MessageType": "SetBootstrapToken"},
+		{"MessageType": "GetBootstrapToken"}, {"MessageType": "UserAuthenticate", "UserID": "X"}, {"MessageType": "GetToken", "TokenServiceType": "com.apple.maid"},
+		{"MessageType": "DeclarativeManagement", "Endpoint": "tokens"}, {"Status": "Idle"}, {"Status": "Idle", "UserID": "X"},
+	} {
+		m["UDID"] = "U"
+		forbidden(t, send(t, s, request(t), m))
+	}
+	_, err := nano.Wrap(nil, nil)
 	require.Error(t, err)
+}
+
+// TestServiceTakesOddResults has values of other types where they are not expected: NanoMDM has taken the message, and
+// refusing it would have the device repeat it for ever.
+func TestServiceTakesOddResults(t *testing.T) {
+	t.Parallel()
+	for name, m := range map[string]map[string]any{
+		"answers are an array":  {"QueryResponses": []string{"x"}},
+		"awaiting is a number":  {"QueryResponses": map[string]any{"AwaitingConfiguration": 1}},
+		"version is a dict":     {"OSVersion": map[string]any{}},
+		"awaiting is text":      {"AwaitingConfiguration": "yes"},
+		"serial is an array":    {"SerialNumber": []string{"S"}},
+		"message type a number": {"MessageType": 1},
+	} {
+		s, store, h := wrap(t, core{}, enroll.WithoutSessionCheck())
+		m["UDID"], m["Status"], m["CommandUUID"] = "D", "Acknowledged", "c1"
+		raw, err := plist.Marshal(m)
+		require.NoError(t, err)
+		_, err = service.CommandAndReportResultsRequest(s, request(t), raw)
+		require.NoError(t, err, name)
+		e, err := store.GetEnrollment(t.Context(), "D")
+		require.NoError(t, err, name)
+		assert.Equal(t, storage.AwaitingUnknown, e.Awaiting, name)
+		require.Len(t, h.events, 1, name)
+		assert.Equal(t, "command_result", h.events[0].Body.EventKind(), name)
+	}
+	logger, logs := observer.New(zap.WarnLevel)
+	store := memory.New()
+	logged, err := nano.Wrap(&core{}, mustCheckIns(t, store), nano.WithLogger(zap.New(logger)))
+	require.NoError(t, err)
+	_, err = logged.CommandAndReportResults(request(t), &mdm.CommandResults{
+		Enrollment: mdm.Enrollment{UDID: "E"}, Status: "Idle", Raw: []byte("not a property list"),
+	})
+	require.NoError(t, err)
+	_, err = store.GetEnrollment(t.Context(), "E")
+	require.NoError(t, err, "a contact all the same")
+	assert.Equal(t, 1, logs.Len())
+	_, err = nano.Wrap(&core{}, mustCheckIns(t, store), nano.WithLogger(nil))
+	require.Error(t, err)
+}
+
+func mustCheckIns(t *testing.T, store *memory.Store) *enroll.CheckIns {
+	t.Helper()
+	keys, err := enroll.NewSessionKeys(make([]byte, 32))
+	require.NoError(t, err)
+	c, err := enroll.NewCheckIns(store, keys, enroll.WithoutSessionCheck())
+	require.NoError(t, err)
+	return c
 }
