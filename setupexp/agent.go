@@ -25,8 +25,8 @@ const (
 	maxEventID   = 128
 )
 
-// AgentHandler serves the agent on the device. All requests carry "Authorization: Bearer" and the token of
-// [Tracker.AgentToken], bodies are JSON of at most 1 MiB. Mount it with http.StripPrefix where you like.
+// AgentHandler serves the agent on the device. All requests carry "Authorization: Bearer" and a token of
+// [AgentKeys.Token], bodies are JSON of at most 1 MiB. Mount it with http.StripPrefix where you like.
 //
 //	POST /hello    the agent is there: AgentHelloRequest in, AgentStatus out
 //	GET  /status   AgentStatus; with If-None-Match, or since=VERSION, 304 if nothing has changed; with wait=SECONDS
@@ -96,8 +96,8 @@ type AgentResultsResponse struct {
 	Results []AgentReportResult `json:"results"`
 }
 
-// AgentReportResult is what became of a report: "applied", "duplicate", "stale_generation", "unknown" (no such item or
-// execution), or "invalid".
+// AgentReportResult is what became of a report: "applied", "duplicate", "over" (the run is over: nothing waits for the
+// report), "stale_generation" (the device has enrolled anew), "unknown" (no such item or execution), or "invalid".
 type AgentReportResult struct {
 	EventID string `json:"event_id"`
 	Result  string `json:"result"`
@@ -141,9 +141,11 @@ func (t *Tracker) agent(serve func(w http.ResponseWriter, r *http.Request, c cal
 		w.Header().Set("Cache-Control", "no-store")
 		err := error(errAgentAuth)
 		token, isBearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if id, gen, ok := t.agentOf(token); ok && isBearer {
-			r.Body = http.MaxBytesReader(w, r.Body, maxAgentBody)
-			err = serve(w, r, caller{id, gen})
+		if keys := t.settings.agentKeys; keys != nil && isBearer {
+			if id, gen, bad := keys.Verify(token); bad == nil {
+				r.Body = http.MaxBytesReader(w, r.Body, maxAgentBody)
+				err = serve(w, r, caller{id, gen})
+			}
 		}
 		if err == nil || r.Context().Err() != nil {
 			return
@@ -223,8 +225,10 @@ func (t *Tracker) serveHello(w http.ResponseWriter, r *http.Request, c caller) e
 
 func (t *Tracker) writeStatus(ctx context.Context, w http.ResponseWriter, s *State) error {
 	v := s.view()
-	if err := t.open(ctx, s); err != nil {
-		return err
+	if len(s.agentWork()) > 0 { // nothing else needs the specs
+		if err := t.open(ctx, s); err != nil {
+			return err
+		}
 	}
 	w.Header().Set("ETag", `"`+v.Version+`"`)
 	writeJSON(w, http.StatusOK, AgentStatus{View: v, Work: s.agentWork()})
@@ -263,30 +267,40 @@ func (t *Tracker) serveStatus(w http.ResponseWriter, r *http.Request, c caller) 
 	timeout := time.NewTimer(wait)
 	defer timeout.Stop()
 	for {
-		changed := t.watchers.watch(RunID(c.enrollmentID, c.generation)) // before looking, so that nothing is missed
-		s, err := t.current(ctx, c)
-		if err != nil {
+		s, more, err := t.changed(ctx, c, since, timeout.C)
+		switch {
+		case err != nil:
 			return err
-		}
-		version := s.view().Version
-		if since == "" || since != version {
+		case since == "" || since != s.view().Version:
 			return t.writeStatus(ctx, w, &s)
-		}
-		again := time.NewTimer(reread)
-		select {
-		case <-changed:
-		case <-again.C:
-		case <-ctx.Done():
-			again.Stop()
-			return ctx.Err()
-		case <-timeout.C:
-			again.Stop()
-			w.Header().Set("ETag", `"`+version+`"`)
+		case !more:
+			w.Header().Set("ETag", `"`+since+`"`)
 			w.WriteHeader(http.StatusNotModified)
 			return nil
 		}
-		again.Stop()
 	}
+}
+
+// changed returns the caller's run. If it is as since says, it first waits until the run may have changed; more is
+// false when the time is over.
+func (t *Tracker) changed(ctx context.Context, c caller, since string, over <-chan time.Time) (s State, more bool, err error) {
+	changed, stop := t.watchers.watch(RunID(c.enrollmentID, c.generation)) // before looking, so that nothing is missed
+	defer stop()
+	s, err = t.current(ctx, c)
+	if err != nil || since == "" || since != s.view().Version {
+		return s, true, err
+	}
+	again := time.NewTimer(reread)
+	defer again.Stop()
+	select {
+	case <-changed:
+	case <-again.C:
+	case <-ctx.Done():
+		return State{}, false, ctx.Err()
+	case <-over:
+		return s, false, nil
+	}
+	return s, true, nil
 }
 
 func (t *Tracker) serveAction(w http.ResponseWriter, r *http.Request, c caller) error {

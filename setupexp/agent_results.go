@@ -43,8 +43,11 @@ func (t *Tracker) report(r *http.Request, c caller, rep AgentReport) (string, er
 		return "", err
 	case slices.Contains(s.Seen, id):
 		return "duplicate", nil
+	case !s.State.Live() && !s.concerns(body):
+		return "over", nil
 	case !s.State.Live():
-		return "stale_generation", nil
+		ev := Event{ID: id, EnrollmentID: c.enrollmentID, Generation: c.generation, Body: body}
+		return "over", t.Observe(ctx, ev) // recorded
 	case !s.concerns(body):
 		if err := t.Observe(ctx, Event{EnrollmentID: c.enrollmentID, Generation: c.generation, Body: body}); err != nil {
 			return "", err // recorded as ignored

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/enrollkit/enrollkit/storage"
 )
 
 // call sends a request to a tracker's agent API.
@@ -42,9 +44,7 @@ func agentBench(t *testing.T) (b *bench, h http.Handler, token string) {
 	b = newBench(t, &Plan{Items: []Item{scriptItem("s")}})
 	b.waits()
 	b.work()
-	token, err := b.AgentToken(testDevice, 1)
-	require.NoError(t, err)
-	return b, b.AgentHandler(), token
+	return b, b.AgentHandler(), b.keys.Token(testDevice, 1)
 }
 
 func TestAgentRunsAScript(t *testing.T) {
@@ -100,16 +100,15 @@ func TestReadingTheStatusChangesNothing(t *testing.T) {
 func TestAgentRequestsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	b, h, token := agentBench(t)
-	other, err := b.AgentToken(testDevice, 7)
-	require.NoError(t, err)
+	other := b.keys.Token(testDevice, 7)
 	parts := strings.Split(token, ".")
 	for _, tt := range []struct {
 		name, token, method, path, body string
 		want                            int
 	}{
 		{"no token", "", "GET", "/status", "", 401},
-		{"another generation in a token", parts[0] + ".2." + parts[2], "GET", "/status", "", 401},
-		{"another device in a token", "eA." + parts[1] + "." + parts[2], "GET", "/status", "", 401},
+		{"another generation in a token", parts[0] + "." + parts[1] + ".2." + parts[3], "GET", "/status", "", 401},
+		{"another device in a token", parts[0] + ".eA." + parts[2] + "." + parts[3], "GET", "/status", "", 401},
 		{"garbage", "a.b.c", "GET", "/status", "", 401},
 		{"a generation without a run", other, "GET", "/status", "", 404},
 		{"bad wait", token, "GET", "/status?wait=x", "", 400},
@@ -136,8 +135,7 @@ func TestTheUserRetriesThroughTheAgent(t *testing.T) {
 	b.waits()
 	b.work()
 	b.observe(AgentHello{Version: "1", Capabilities: []string{CapabilityScripts}})
-	token, err := b.AgentToken(testDevice, 1)
-	require.NoError(t, err)
+	token := b.keys.Token(testDevice, 1)
 	h := b.AgentHandler()
 	work := func() AgentWork { return read[AgentStatus](t, call(t, h, token, "GET", "/status", "")).Work[0] }
 	first := work()
@@ -146,6 +144,64 @@ func TestTheUserRetriesThroughTheAgent(t *testing.T) {
 	assert.Equal(t, http.StatusNoContent, call(t, h, token, "POST", "/actions", `{"action":"retry"}`).StatusCode)
 	assert.Equal(t, StateRunning, b.view().State)
 	assert.NotEqual(t, first.ExecutionID, work().ExecutionID)
+}
+
+func TestOutputOfScriptsIsKeptShortAndRecordedNowhere(t *testing.T) {
+	t.Parallel()
+	it := scriptItem("s")
+	it.Class, it.OnFailure = Required, PolicyHold
+	b := newBench(t, &Plan{Items: []Item{it}})
+	b.waits()
+	b.work()
+	b.observe(AgentHello{Version: "1", Capabilities: []string{CapabilityScripts}})
+	h, token := b.AgentHandler(), b.keys.Token(testDevice, 1)
+	exec := read[AgentStatus](t, call(t, h, token, "GET", "/status", "")).Work[0].ExecutionID
+	const end = "the token is hunter2"
+	output := strings.Repeat("x", 3000) + end
+	resp := call(t, h, token, "POST", "/results", `{"events":[{"event_id":"1","outcome":"done","exit_code":3,"execution_id":"`+
+		exec+`","output":"`+output+`"}]}`)
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.Equal(t, StateHeld, b.view().State)
+	state := func() State {
+		run, err := b.store.GetRun(t.Context(), RunID(testDevice, 1))
+		require.NoError(t, err)
+		s, err := b.load(run)
+		require.NoError(t, err)
+		return s
+	}
+	s := state()
+	assert.Equal(t, output[len(output)-maxKeptOutput:], s.Items[0].Output)
+	assert.Contains(t, s.Items[0].Detail, "exit code 3")
+	acts, _, err := b.store.ListActivities(t.Context(), storage.ActivityFilter{}, storage.Page{Limit: 100})
+	require.NoError(t, err)
+	all := jsonOf(t, acts)
+	for _, a := range acts {
+		all += string(a.Detail)
+	}
+	assert.Contains(t, all, "exit code 3")
+	assert.NotContains(t, all, end)
+	b.observe(CheckedOut{})
+	assert.Empty(t, state().Items[0].Output)
+}
+
+func TestReportsForARunThatIsOver(t *testing.T) {
+	t.Parallel()
+	b, h, token := agentBench(t)
+	b.observe(AgentHello{Version: "1", Capabilities: []string{CapabilityScripts}})
+	exec := read[AgentStatus](t, call(t, h, token, "GET", "/status", "")).Work[0].ExecutionID
+	b.clock.add(2 * time.Hour)
+	b.work()
+	b.ack(b.queue.of("DeviceConfigured")[0])
+	b.clock.add(3 * time.Hour)
+	b.work()
+	require.Equal(t, StateClosed, b.view().State)
+	for range 2 {
+		for _, id := range []string{exec, "x"} {
+			r := call(t, h, token, "POST", "/results", `{"events":[{"event_id":"1","execution_id":"`+id+`","outcome":"done"}]}`)
+			assert.Contains(t, []string{"over", "duplicate"}, read[AgentResultsResponse](t, r).Results[0].Result)
+		}
+	}
+	assert.Empty(t, b.watchers.m, "nobody waits any more")
 }
 
 // TestLongPoll waits in the time of a bubble, over real HTTP handlers.
@@ -180,6 +236,7 @@ func TestLongPoll(t *testing.T) {
 		began = time.Now()
 		assert.Equal(t, http.StatusConflict, (<-got).StatusCode)
 		assert.LessOrEqual(t, time.Since(began), reread, "a change of another process within two seconds")
+		assert.Empty(t, b.watchers.m, "nobody waits any more")
 	})
 }
 

@@ -1,7 +1,9 @@
 package setupexp
 
 import (
+	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,8 +28,10 @@ func BenchmarkRun(b *testing.B) {
 			ID: testDevice, State: storage.EnrollmentEnrolled, Generation: 1,
 		}))
 		s := newState(testSubject(), Limits{})
-		tr := &Tracker{store: store, commander: q, executors: map[Kind]Executor{}, kick: make(chan struct{}, 1),
-			settings: settings{now: c.now}, watchers: watchers{m: make(map[string]chan struct{})}}
+		s.Nonce = strings.Repeat("00", 16)
+		tr := &Tracker{store: store, commander: q, sealer: InsecureNoSealer{}, executors: map[Kind]Executor{},
+			kick:     make(chan struct{}, 1),
+			settings: settings{now: c.now, random: bytes.NewReader(make([]byte, 16))}, watchers: watchers{m: make(map[string]*watched)}}
 		observe := func(body EventBody) {
 			require.NoError(b, tr.Observe(b.Context(), Event{EnrollmentID: testDevice, Body: body}))
 			events++

@@ -4,7 +4,7 @@
 // The host chooses a [Plan] for each device through a [Planner], sends commands through a [Commander], and tells the
 // [Tracker] what it hears from devices:
 //
-//	tracker, err := setupexp.New(store, planner, commander, setupexp.WithAgentKey(key))
+//	tracker, err := setupexp.New(store, planner, commander, sealer, setupexp.WithAgentKeys(keys))
 //	go tracker.Run(ctx)
 //	...
 //	err = tracker.Observe(ctx, setupexp.Event{
@@ -58,7 +58,8 @@
 // # What it does not do
 //
 // It does not talk to devices or Apple, does not host packages, and does not decide who gets what. Specs of items, which
-// may hold secrets, are stored as they are unless a sealer is given.
+// may hold secrets, are sealed in the store and forgotten when the run ends. What scripts print is kept while the run is
+// live, the last KiB of it, and in no activity.
 //
 // Trackers are safe for concurrent use; plans, events and views are plain data.
 package setupexp

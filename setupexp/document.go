@@ -15,12 +15,13 @@ import (
 //	{"state_bytes":N,"state":{...},"specs":{...}}
 //
 // where N is the length of the state's JSON. The specs of the items, which may be large and secret, stand apart: each
-// step copies them as they are, and only executors and the agent's status open them. With a sealer they are one
-// ciphertext, a JSON string.
+// step copies them as they are, and only executors and the agent's status open them. They are one ciphertext, a JSON
+// string, or {} when there are none.
 const (
 	documentHead  = `{"state_bytes":`
 	documentState = `,"state":`
 	documentSpecs = `,"specs":`
+	noSpecs       = `{}`
 )
 
 // specs are the specs of a plan's items. They never change.
@@ -114,7 +115,7 @@ func (t *Tracker) encode(ctx context.Context, s *State) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setupexp: run %s: %w", s.Subject.RunID, err)
 	}
-	stored := []byte("{}")
+	stored := []byte(noSpecs)
 	if s.specs != nil && s.specs.stored != nil {
 		stored = s.specs.stored
 	} else if s.specs != nil {
@@ -128,10 +129,10 @@ func (t *Tracker) encode(ctx context.Context, s *State) ([]byte, error) {
 // closeSpecs returns the specs as they are stored.
 func (t *Tracker) closeSpecs(ctx context.Context, s *State) ([]byte, error) {
 	plain, err := json.Marshal(s.specs.plain)
-	if err != nil || t.settings.sealer == nil {
-		return plain, err
+	if err != nil {
+		return nil, err
 	}
-	sealed, err := t.settings.sealer.Seal(ctx, plain, specContext(s.Subject.RunID))
+	sealed, err := t.sealer.Seal(ctx, plain, specContext(s.Subject.RunID))
 	if err != nil {
 		return nil, err
 	}
@@ -144,22 +145,16 @@ func (t *Tracker) open(ctx context.Context, s *State) error {
 		return nil
 	}
 	sp := s.specs.plain
-	if sp == nil {
-		plain := s.specs.stored
-		if len(plain) > 0 && plain[0] == '"' {
-			var sealed []byte
-			err := json.Unmarshal(plain, &sealed)
-			if err == nil && t.settings.sealer == nil {
-				err = storage.ErrSealed
-			}
-			if err == nil {
-				plain, err = t.settings.sealer.Open(ctx, sealed, specContext(s.Subject.RunID))
-			}
-			if err != nil {
-				return fmt.Errorf("setupexp: run %s: open specs: %w", s.Subject.RunID, err)
-			}
+	if sp == nil && !bytes.Equal(s.specs.stored, []byte(noSpecs)) {
+		var sealed, plain []byte
+		err := json.Unmarshal(s.specs.stored, &sealed)
+		if err == nil {
+			plain, err = t.sealer.Open(ctx, sealed, specContext(s.Subject.RunID))
 		}
-		if err := json.Unmarshal(plain, &sp); err != nil {
+		if err == nil {
+			err = json.Unmarshal(plain, &sp)
+		}
+		if err != nil {
 			return fmt.Errorf("setupexp: run %s: open specs: %w", s.Subject.RunID, err)
 		}
 	}
@@ -169,6 +164,37 @@ func (t *Tracker) open(ctx context.Context, s *State) error {
 	}
 	s.Plan = &p
 	return nil
+}
+
+// forget drops what a run that is over needs no more: the specs of its items, and what scripts printed. A device that
+// checked out or was told to wipe itself may come back in the same generation and go through its plan again; its run
+// keeps the specs.
+func (s *State) forget() {
+	if s.State.Live() {
+		return
+	}
+	if s.State != StateSuperseded || s.EndReason == reasonAuthenticated {
+		s.specs = nil
+	}
+	for i := range s.Items {
+		s.Items[i].Output = ""
+	}
+}
+
+// InsecureNoSealer is a Sealer that seals nothing: secrets in the specs of items are stored where everyone who can read
+// the database, or a backup of it, can read them. It is for tests and demonstrations.
+type InsecureNoSealer struct{}
+
+var _ storage.Sealer = InsecureNoSealer{}
+
+// Seal implements storage.Sealer. It returns the secret.
+func (InsecureNoSealer) Seal(_ context.Context, secret, _ []byte) ([]byte, error) {
+	return bytes.Clone(secret), nil
+}
+
+// Open implements storage.Sealer. It returns what it is given.
+func (InsecureNoSealer) Open(_ context.Context, sealed, _ []byte) ([]byte, error) {
+	return bytes.Clone(sealed), nil
 }
 
 func specContext(runID string) []byte { return []byte("setupexp specs " + runID) }

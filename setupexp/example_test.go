@@ -38,7 +38,8 @@ func Example() {
 		return &setupexp.Plan{Items: []setupexp.Item{wifi}}, nil
 	})
 	device := &mac{}
-	tracker, err := setupexp.New(store, planner, device, setupexp.WithClock(func() time.Time { return now }))
+	tracker, err := setupexp.New(store, planner, device, setupexp.InsecureNoSealer{},
+		setupexp.WithClock(func() time.Time { return now }))
 	if err != nil {
 		fmt.Println(err)
 		return

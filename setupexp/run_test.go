@@ -72,14 +72,16 @@ func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
 	for name, opt := range map[string]Option{
-		"nil clock": WithClock(nil), "nil logger": WithLogger(nil), "nil sealer": WithSealer(nil),
-		"short key": WithAgentKey([]byte("short")), "poll": WithPoll(0), "executor": WithExecutor("x", nil), "releaser": WithReleaser(nil),
+		"nil clock": WithClock(nil), "nil logger": WithLogger(nil), "nil random": WithRandom(nil),
+		"nil keys": WithAgentKeys(nil), "poll": WithPoll(0), "executor": WithExecutor("x", nil), "releaser": WithReleaser(nil),
 		"limits": WithLimits(Limits{Plan: -1}),
 	} {
-		_, err := New(b.store, b.planner, b.commander, opt)
+		_, err := New(b.store, b.planner, b.commander, b.sealer, opt)
 		require.Error(t, err, name)
 	}
-	_, err := New(nil, b.planner, b.commander)
+	_, err := New(nil, b.planner, b.commander, b.sealer)
+	require.Error(t, err)
+	_, err = New(b.store, b.planner, b.commander, nil)
 	require.Error(t, err)
 	require.Error(t, b.Observe(t.Context(), Event{}))
 	err = b.Observe(t.Context(), Event{EnrollmentID: "unknown", Body: Tick{}})

@@ -1,9 +1,10 @@
 package setupexp
 
 import (
+	"crypto/rand"
 	"errors"
+	"io"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ type Tracker struct {
 	store     Store
 	planner   Planner
 	commander Commander
+	sealer    storage.Sealer
 	executors map[Kind]Executor
 	releaser  Releaser
 	settings  settings
@@ -39,8 +41,8 @@ type settings struct {
 	now       func() time.Time
 	log       *zap.Logger
 	limits    Limits
-	sealer    storage.Sealer
-	tokenKey  []byte
+	random    io.Reader
+	agentKeys *AgentKeys
 	poll      time.Duration
 	unheld    bool
 	executors map[Kind]Executor
@@ -110,25 +112,24 @@ func WithReleaser(r Releaser) Option {
 	}
 }
 
-// WithSealer has the specs of items, which may hold secrets, sealed before a run is stored. The default stores them in
-// the clear.
-func WithSealer(sealer storage.Sealer) Option {
+// WithAgentKeys sets the keys that agents' tokens are checked with. Without them there are no agents.
+func WithAgentKeys(keys *AgentKeys) Option {
 	return func(s *settings) error {
-		if sealer == nil {
-			return errors.New("setupexp: WithSealer: nil sealer")
+		if keys == nil {
+			return errors.New("setupexp: WithAgentKeys: nil keys")
 		}
-		s.sealer = sealer
+		s.agentKeys = keys
 		return nil
 	}
 }
 
-// WithAgentKey sets the key agent tokens are made with, at least 32 bytes. Without it there are no agents.
-func WithAgentKey(key []byte) Option {
+// WithRandom sets where runs get what makes the UUIDs of their commands their own. The default is crypto/rand.
+func WithRandom(random io.Reader) Option {
 	return func(s *settings) error {
-		if len(key) < 32 {
-			return errors.New("setupexp: WithAgentKey: key is shorter than 32 bytes")
+		if random == nil {
+			return errors.New("setupexp: WithRandom: nil reader")
 		}
-		s.tokenKey = slices.Clone(key)
+		s.random = random
 		return nil
 	}
 }
@@ -156,12 +157,15 @@ func WithUnheldRuns() Option {
 }
 
 // New returns a tracker. It does nothing by itself before [Tracker.Run].
-func New(store Store, planner Planner, commander Commander, opts ...Option) (*Tracker, error) {
-	if store == nil || planner == nil || commander == nil {
-		return nil, errors.New("setupexp: new tracker: store, planner and commander are needed")
+//
+// The sealer encrypts the specs of items before a run is stored: they hold password hashes, agents' tokens, scripts and
+// profiles. A run forgets them when it ends. A host that wants them in the clear says so by [InsecureNoSealer].
+func New(store Store, planner Planner, commander Commander, sealer storage.Sealer, opts ...Option) (*Tracker, error) {
+	if store == nil || planner == nil || commander == nil || sealer == nil {
+		return nil, errors.New("setupexp: new tracker: store, planner, commander and sealer are needed")
 	}
 	s := settings{
-		now: time.Now, log: zap.NewNop(), poll: time.Second,
+		now: time.Now, log: zap.NewNop(), poll: time.Second, random: rand.Reader,
 		executors: make(map[Kind]Executor), releaser: appleRelease{commander},
 	}
 	for _, opt := range opts {
@@ -170,7 +174,7 @@ func New(store Store, planner Planner, commander Commander, opts ...Option) (*Tr
 		}
 	}
 	t := &Tracker{
-		store: store, planner: planner, commander: commander, releaser: s.releaser, settings: s,
+		store: store, planner: planner, commander: commander, sealer: sealer, releaser: s.releaser, settings: s,
 		executors: map[Kind]Executor{
 			KindProfile: profiles{commander},
 			KindPackage: packages{commander},
@@ -178,7 +182,7 @@ func New(store Store, planner Planner, commander Commander, opts ...Option) (*Tr
 			KindAccount: accounts{commander},
 		},
 		kick:     make(chan struct{}, 1),
-		watchers: watchers{m: make(map[string]chan struct{})},
+		watchers: watchers{m: make(map[string]*watched)},
 	}
 	maps.Copy(t.executors, s.executors)
 	return t, nil
@@ -195,26 +199,39 @@ func (t *Tracker) wake() {
 // watchers wakes those who wait for a run to change, in this process.
 type watchers struct {
 	mu sync.Mutex
-	m  map[string]chan struct{}
+	m  map[string]*watched
 }
 
-// watch returns a channel that is closed at the run's next change.
-func (w *watchers) watch(runID string) <-chan struct{} {
+// watched is a run that somebody waits for.
+type watched struct {
+	changed chan struct{}
+	waiting int
+}
+
+// watch returns a channel that is closed at the run's next change, and what to call when nobody waits for it any more.
+func (w *watchers) watch(runID string) (changed <-chan struct{}, stop func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	c := w.m[runID]
-	if c == nil {
-		c = make(chan struct{})
-		w.m[runID] = c
+	run := w.m[runID]
+	if run == nil {
+		run = &watched{changed: make(chan struct{})}
+		w.m[runID] = run
 	}
-	return c
+	run.waiting++
+	return run.changed, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if run.waiting--; run.waiting == 0 && w.m[runID] == run {
+			delete(w.m, runID)
+		}
+	}
 }
 
 func (w *watchers) changed(runID string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if c := w.m[runID]; c != nil {
-		close(c)
+	if run := w.m[runID]; run != nil {
+		close(run.changed)
 		delete(w.m, runID)
 	}
 }

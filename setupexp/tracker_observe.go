@@ -2,9 +2,12 @@ package setupexp
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -127,7 +130,13 @@ func (t *Tracker) newRun(enr storage.Enrollment, generation int64) (State, error
 	if json.Valid(enr.User) {
 		sub.User = enr.User
 	}
-	return newState(sub, t.settings.limits), nil
+	nonce := make([]byte, 16)
+	if _, err := io.ReadFull(t.settings.random, nonce); err != nil {
+		return State{}, fmt.Errorf("setupexp: open run: %w", err)
+	}
+	s := newState(sub, t.settings.limits)
+	s.Nonce = hex.EncodeToString(nonce)
+	return s, nil
 }
 
 // step moves a stored run.
@@ -149,7 +158,9 @@ func (t *Tracker) step(ctx context.Context, run storage.Run, enr storage.Enrollm
 func (t *Tracker) commit(
 	ctx context.Context, run storage.Run, enr storage.Enrollment, s State, ev Event, record ...storage.Activity,
 ) error {
-	next, effects := Reduce(s, ev)
+	next, effects := Reduce(s, withoutOutput(ev))
+	next.keepOutput(ev.Body)
+	next.forget()
 	change := storage.RunChange{Activities: record}
 	for i, e := range effects {
 		if e.Kind == EffectNotify {
@@ -197,6 +208,30 @@ func (t *Tracker) save(ctx context.Context, change storage.RunChange) error {
 		t.wake()
 	}
 	return nil
+}
+
+// maxKeptOutput is how much of the end of a script's output a live run keeps, in bytes.
+const maxKeptOutput = 1 << 10
+
+// withoutOutput takes what a script printed out of its result: it may hold secrets, and what a step says about an item
+// is recorded for good.
+func withoutOutput(ev Event) Event {
+	if r, ok := ev.Body.(AgentResult); ok {
+		r.Output = ""
+		ev.Body = r
+	}
+	return ev
+}
+
+// keepOutput keeps the end of what the current attempt of a script printed.
+func (s *State) keepOutput(b EventBody) {
+	r, ok := b.(AgentResult)
+	if !ok {
+		return
+	}
+	if i := s.byExecution(r.ExecutionID); i >= 0 && s.Items[i].execution() == r.ExecutionID {
+		s.Items[i].Output = strings.ToValidUTF8(r.Output[max(0, len(r.Output)-maxKeptOutput):], "\uFFFD")
+	}
 }
 
 // moveEnrollment returns the enrollment as the run has it, and whether that is news.

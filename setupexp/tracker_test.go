@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -97,11 +98,15 @@ type bench struct {
 	queue *queue
 	clock *clock
 	plan  *Plan
+	keys  *AgentKeys
 }
 
 func newBench(t *testing.T, plan *Plan, opts ...Option) *bench {
 	t.Helper()
 	b := &bench{t: t, store: memory.New(), queue: newQueue(), clock: &clock{at: start()}, plan: plan}
+	keys, err := NewAgentKeys([]byte(strings.Repeat("k", 32)))
+	require.NoError(t, err)
+	b.keys = keys
 	b.enroll(1)
 	b.Tracker = b.tracker(b.store, opts...)
 	return b
@@ -110,8 +115,8 @@ func newBench(t *testing.T, plan *Plan, opts ...Option) *bench {
 func (b *bench) tracker(store Store, opts ...Option) *Tracker {
 	b.t.Helper()
 	planner := PlannerFunc(func(context.Context, Subject) (*Plan, error) { return b.plan, nil })
-	key := []byte(strings.Repeat("k", 32))
-	tr, err := New(store, planner, b.queue, append([]Option{WithClock(b.clock.now), WithAgentKey(key)}, opts...)...)
+	opts = append([]Option{WithClock(b.clock.now), WithAgentKeys(b.keys)}, opts...)
+	tr, err := New(store, planner, b.queue, InsecureNoSealer{}, opts...)
 	require.NoError(b.t, err)
 	return tr
 }
@@ -343,7 +348,8 @@ func TestSpecsAreSealedInTheStore(t *testing.T) {
 	t.Parallel()
 	item := Profile("wifi", "Wi-Fi", "com.example.wifi", []byte("the password is hunter2"))
 	item.Proof = ProofAcknowledged
-	b := newBench(t, &Plan{Items: []Item{item}}, WithSealer(newSealer(t)))
+	b := newBench(t, &Plan{Items: []Item{item}})
+	b.sealer = newSealer(t)
 	b.waits()
 	b.work()
 	run, err := b.store.GetRun(t.Context(), RunID(testDevice, 1))
@@ -354,6 +360,73 @@ func TestSpecsAreSealedInTheStore(t *testing.T) {
 	require.Len(t, ids, 1)
 	b.ack(ids[0])
 	assert.Equal(t, StateReleasing, b.view().State)
+}
+
+func TestSpecsAreForgottenWhenTheRunEnds(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, &Plan{Items: []Item{simple("wifi")}})
+	b.waits()
+	b.work()
+	doc := func(generation int64) string {
+		run, err := b.store.GetRun(t.Context(), RunID(testDevice, generation))
+		require.NoError(t, err)
+		return string(run.Document)
+	}
+	require.NotContains(t, doc(1), `"specs":{}`)
+	b.finish()
+	assert.Contains(t, doc(1), `"specs":{}`)
+	b.enroll(2)
+	b.waits()
+	b.work()
+	require.NotContains(t, doc(2), `"specs":{}`)
+	b.enroll(3)
+	b.observe(Authenticated{})
+	assert.Contains(t, doc(2), `"specs":{}`)
+}
+
+func TestADeviceThatComesBackInItsGenerationGetsItsPlanAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, &Plan{Items: []Item{simple("wifi")}})
+	b.waits()
+	b.work()
+	b.observe(CheckedOut{})
+	b.waits()
+	b.work()
+	assert.Equal(t, StateRunning, b.view().State)
+	assert.Len(t, b.queue.of("InstallProfile"), 2)
+}
+
+func TestLateAnswersAreRecordedAndNothingElseIs(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, &Plan{Items: []Item{simple("wifi")}})
+	b.waits()
+	b.finish()
+	before := len(b.kinds())
+	for range 20 {
+		b.clock.add(time.Hour)
+		b.observe(DeviceContact{Kind: "Idle"})
+		b.observe(CommandResult{CommandUUID: "of-the-host", Status: StatusAcknowledged})
+	}
+	assert.Len(t, b.kinds(), before)
+	b.ack(b.queue.of("InstallProfile")[0])
+	assert.Equal(t, "setup_event_ignored", b.kinds()[before])
+}
+
+func TestRunsThatAStoreLostUseOtherCommands(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, &Plan{Items: []Item{simple("wifi")}})
+	b.waits()
+	b.work()
+	b.store = memory.New() // restored from before the device enrolled; the MDM server's queue is not
+	b.enroll(1)
+	b.Tracker = b.tracker(b.store)
+	b.waits()
+	b.work()
+	assert.Len(t, b.queue.of("InstallProfile"), 2)
+	b.Tracker = b.tracker(b.store, WithRandom(iotest.ErrReader(errCrash)))
+	b.enroll(2)
+	err := b.Observe(t.Context(), Event{EnrollmentID: testDevice, Body: AwaitingSeen{Awaiting: storage.AwaitingTrue}})
+	require.ErrorIs(t, err, errCrash)
 }
 
 func TestAwaitingIsAskedWhenAMessageDoesNotSay(t *testing.T) {

@@ -170,7 +170,8 @@ func newSealer(t testing.TB) storage.Sealer {
 func TestADeviceIsReleasedWithoutTheSealer(t *testing.T) {
 	t.Parallel()
 	l := &locked{Sealer: newSealer(t)}
-	b := newBench(t, &Plan{Items: []Item{simple("wifi"), profileItem("vpn")}}, WithSealer(l))
+	b := newBench(t, &Plan{Items: []Item{simple("wifi"), profileItem("vpn")}})
+	b.sealer = l
 	b.waits()
 	b.work()
 	ids := b.queue.of("InstallProfile")

@@ -78,6 +78,7 @@ type worldOptions struct {
 	signIn bool
 	gate   *enroll.OSGate
 	plan   func(s setupexp.Subject) *setupexp.Plan
+	strict bool
 }
 
 func newWorld(t *testing.T, o worldOptions) *world {
@@ -102,7 +103,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 			return nil, nil
 		}
 		return o.plan(s), nil
-	}), commander, setupexp.WithPoll(5*time.Millisecond))
+	}), commander, setupexp.InsecureNoSealer{}, setupexp.WithPoll(5*time.Millisecond))
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -113,12 +114,16 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	})
 
 	// NanoMDM with the check-ins around it.
-	w.checkIns, err = enroll.NewCheckIns(w.store, keys, enroll.WithObserver(w.tracker), enroll.WithCommander(commander))
+	checkInOptions := []enroll.CheckInOption{enroll.WithObserver(w.tracker)}
+	if o.strict {
+		checkInOptions = append(checkInOptions, enroll.WithSessionRequired())
+	}
+	w.checkIns, err = enroll.NewCheckIns(w.store, keys, checkInOptions...)
 	require.NoError(t, err)
-	wrapped, err := nano.Wrap(certauth.New(nanomdm.New(queue), queue), w.checkIns)
+	wrapped, err := nano.Wrap(nanomdm.New(queue), w.checkIns)
 	require.NoError(t, err)
 	mux.Handle("PUT /mdm", httpmdm.CertExtractMdmSignatureMiddleware(
-		httpmdm.CertVerifyMiddleware(httpmdm.CheckinAndCommandHandler(wrapped, log.NopLogger), w.scep, log.NopLogger),
+		httpmdm.CertVerifyMiddleware(httpmdm.CheckinAndCommandHandler(certauth.New(wrapped, queue), log.NopLogger), w.scep, log.NopLogger),
 		httpmdm.MdmSignatureVerifierFunc(cryptoutil.VerifyMdmSignature)))
 	mux.Handle("/scep", w.scep)
 

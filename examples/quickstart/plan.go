@@ -62,11 +62,10 @@ func (s *software) spec(name, bundleID string) (setupexp.PackageSpec, error) {
 // planner decides what a device gets: iPhones and iPads two profiles, Macs their account, profiles, the agent, an
 // application and a script as well.
 type planner struct {
-	software *software
-	agentURL string
-	// agentToken makes the credential of a device's agent.
-	agentToken func(enrollmentID string, generation int64) (string, error)
-	adminHash  []byte
+	software  *software
+	agentURL  string
+	agentKeys *setupexp.AgentKeys // makes the credentials of agents
+	adminHash []byte
 }
 
 // Plan implements setupexp.Planner.
@@ -82,12 +81,8 @@ func (p *planner) Plan(_ context.Context, s setupexp.Subject) (*setupexp.Plan, e
 	if user, err := enroll.ParseUser(s.User); err == nil && user != nil {
 		account.FullName, account.UserName, account.Lock = user.Name, user.Username, true
 	}
-	token, err := p.agentToken(s.EnrollmentID, s.Generation)
-	if err != nil {
-		return nil, err
-	}
 	config := profileItem("agent-config", "Agent configuration", agentID, map[string]string{
-		"URL": "<string>" + p.agentURL + "</string>", "Token": "<string>" + token + "</string>",
+		"URL": "<string>" + p.agentURL + "</string>", "Token": "<string>" + p.agentKeys.Token(s.EnrollmentID, s.Generation) + "</string>",
 	})
 	agentSpec, err := p.software.spec("agent", agentID)
 	if err != nil {

@@ -76,15 +76,18 @@ func newServer(c serverConfig) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	plans := &planner{agentURL: c.url + "/agent", software: c.software}
+	agentKeys, err := setupexp.NewAgentKeys(c.agentKey)
+	if err != nil {
+		return nil, err
+	}
+	plans := &planner{agentURL: c.url + "/agent", software: c.software, agentKeys: agentKeys}
 	if plans.adminHash, err = setupexp.HashPassword(rand.Reader, randomText()); err != nil {
 		return nil, err
 	}
-	if s.tracker, err = setupexp.New(c.store, plans, commander,
-		setupexp.WithClock(c.now), setupexp.WithAgentKey(c.agentKey), setupexp.WithSealer(c.sealer), setupexp.WithLogger(c.log)); err != nil {
+	if s.tracker, err = setupexp.New(c.store, plans, commander, c.sealer,
+		setupexp.WithClock(c.now), setupexp.WithAgentKeys(agentKeys), setupexp.WithLogger(c.log)); err != nil {
 		return nil, err
 	}
-	plans.agentToken = s.tracker.AgentToken
 	mux.Handle("/agent/", http.StripPrefix("/agent", s.tracker.AgentHandler()))
 	mux.Handle("GET /software/{name}", c.software)
 
