@@ -78,7 +78,6 @@ type worldOptions struct {
 	signIn bool
 	gate   *enroll.OSGate
 	plan   func(s setupexp.Subject) *setupexp.Plan
-	strict bool
 }
 
 func newWorld(t *testing.T, o worldOptions) *world {
@@ -114,16 +113,12 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	})
 
 	// NanoMDM with the check-ins around it.
-	checkInOptions := []enroll.CheckInOption{enroll.WithObserver(w.tracker)}
-	if o.strict {
-		checkInOptions = append(checkInOptions, enroll.WithSessionRequired())
-	}
-	w.checkIns, err = enroll.NewCheckIns(w.store, keys, checkInOptions...)
+	w.checkIns, err = enroll.NewCheckIns(w.store, keys, enroll.WithObserver(w.tracker), enroll.WithCommander(commander))
 	require.NoError(t, err)
-	wrapped, err := nano.Wrap(nanomdm.New(queue), w.checkIns)
+	wrapped, err := nano.Wrap(certauth.New(nanomdm.New(queue), queue), w.checkIns)
 	require.NoError(t, err)
 	mux.Handle("PUT /mdm", httpmdm.CertExtractMdmSignatureMiddleware(
-		httpmdm.CertVerifyMiddleware(httpmdm.CheckinAndCommandHandler(certauth.New(wrapped, queue), log.NopLogger), w.scep, log.NopLogger),
+		httpmdm.CertVerifyMiddleware(httpmdm.CheckinAndCommandHandler(wrapped, log.NopLogger), w.scep, log.NopLogger),
 		httpmdm.MdmSignatureVerifierFunc(cryptoutil.VerifyMdmSignature)))
 	mux.Handle("/scep", w.scep)
 
