@@ -103,8 +103,8 @@ func TestForwarderLogsEachFailureOnce(t *testing.T) {
 		assert.Equal(t, zapcore.WarnLevel, logs.All()[0].Level)
 		assert.Equal(t, "activities are forwarded again", logs.All()[1].Message)
 
-		put(t, store, 1, 1)
 		out.fail = 2
+		put(t, store, 1, 1)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		assert.Equal(t, 4, logs.Len(), "the next failure is news")
