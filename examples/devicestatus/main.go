@@ -35,8 +35,8 @@ flags:
 
 The status is 1 if Apple cannot be asked, 3 if a device is not accessible to the account, and 0 otherwise.
 
-example, while "quickstart -dir /tmp/quickstart" runs:
-  devicestatus -dir /tmp/quickstart C02XK1JDJGH5
+example, while "go -C examples run ./quickstart -dir /tmp/quickstart" runs:
+  go -C examples run ./devicestatus -dir /tmp/quickstart 06CYF2XVX6
 `
 
 var (

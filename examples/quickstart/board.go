@@ -25,20 +25,22 @@ const (
 )
 
 // stageNames are in the order of the stages.
-var stageNames = [stageCount]string{"In inventory", "Assigned", "Booted", "Signed in", "Enrolled", "Setting up", "Released"}
+var stageNames = [stageCount]string{"Known", "Assigned", "Booted", "Signed in", "Enrolled", "In setup", "Released"}
 
 func (s stage) String() string { return stageNames[s] }
 
 // row is one device on the board.
 type row struct {
-	Serial string    `json:"serial"`
-	Model  string    `json:"model"`
-	Family string    `json:"family"`
-	User   string    `json:"user,omitempty"`
-	Stage  stage     `json:"stage"`
-	Items  []item    `json:"items,omitempty"`
-	Last   string    `json:"last"`
-	Since  time.Time `json:"since"`
+	Serial string `json:"serial"`
+	Model  string `json:"model"`
+	Family string `json:"family"`
+	User   string `json:"user,omitempty"`
+	Stage  stage  `json:"stage"`
+	Items  []item `json:"items,omitempty"`
+	// Planned is how many items setup brings.
+	Planned int       `json:"planned,omitempty"`
+	Last    string    `json:"last"`
+	Since   time.Time `json:"since"`
 	// Seconds is the time from the first request to the release.
 	Seconds float64 `json:"seconds,omitempty"`
 
@@ -116,6 +118,8 @@ func (b *board) apply(a storage.Activity, e activity.Event) {
 		r.reach(stageEnrolled)
 	case *activity.SetupStarted:
 		r.reach(stageSetup)
+	case *activity.SetupPlanned:
+		r.Planned = e.Items
 	case *activity.SetupItemChanged:
 		r.setItem(item{ID: e.Item, Title: e.Title, State: e.To})
 	case *activity.SetupReleased:

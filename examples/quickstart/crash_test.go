@@ -28,7 +28,7 @@ import (
 )
 
 // crashEvery leaves out crash points: 1 tries every request to the database, which takes long.
-var crashEvery = flag.Int("crash-every", 61, "kill the server at each n-th request to its database")
+var crashEvery = flag.Int("crash-every", 97, "kill the server at each n-th request to its database")
 
 // world is everything around a server that dies: Apple, the devices, and what the server keeps outside its database.
 type world struct {
@@ -56,7 +56,7 @@ func newWorld(t *testing.T) *world {
 	identityCA, err := scepca.New(time.Now)
 	require.NoError(t, err)
 	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	w := &world{t: t, ctx: ctx, apple: apple, appleURL: appleServer.URL, dsn: sqlstore.SQLiteDSN(filepath.Join(dir, "enrollkit.db"))}
 	w.fleet, err = newFleet(ctx, 3, apple, deviceCA, tls.client(), dir)

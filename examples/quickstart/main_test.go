@@ -41,13 +41,13 @@ func TestOnceSaysWhatIsMissing(t *testing.T) {
 		"-once", "-devices", "40", "-boot", "5", "-listen", "127.0.0.1:0", "-dir", t.TempDir(), "-timeout", "1ms",
 	}, &out)
 	require.ErrorIs(t, err, errUnreleased)
-	require.ErrorContains(t, err, "assigning 40 devices")
+	require.ErrorContains(t, err, "after 1ms (-timeout)")
 }
 
 func TestFlags(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
-		{"-nope"}, {"extra"}, {"-devices", "0"}, {"-boot", "0"}, {"-boot", "2000"}, {"-timeout", "0s"}, {"-pace", "-1s"},
+		{"-nope"}, {"extra"}, {"-devices", "0"}, {"-boot", "-1"}, {"-boot", "2000"}, {"-timeout", "0s"}, {"-pace", "-1s"},
 	} {
 		_, err := parse(args)
 		assert.ErrorIs(t, err, errUsage, args)

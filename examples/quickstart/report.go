@@ -50,9 +50,11 @@ func follow(ctx context.Context, w io.Writer, b *board, done func(snapshot) bool
 func progressLine(s snapshot) string {
 	var parts []string
 	for i, n := range s.Counts {
-		parts = append(parts, fmt.Sprintf("%s %d", strings.ToLower(s.Stages[i]), n))
+		if stage(i) != stageSetup { // as many as enrolled; the line has to fit 80 columns
+			parts = append(parts, fmt.Sprintf("%s %d", strings.ToLower(s.Stages[i]), n))
+		}
 	}
-	return strings.Join(parts, " › ")
+	return strings.Join(parts, ", ")
 }
 
 func isTerminal(w io.Writer) bool {
@@ -67,7 +69,7 @@ func isTerminal(w io.Writer) bool {
 // summary prints a table of the devices that have booted.
 func summary(w io.Writer, s snapshot, failures map[string]error) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "\nSERIAL\tDEVICE\tUSER\tSTAGE\tITEMS\tSECONDS\tPROBLEM")
+	_, _ = fmt.Fprintln(t, "\nSERIAL\tDEVICE\tUSER\tSTAGE\tITEMS\tTOOK\tPROBLEM")
 	for _, r := range s.Rows {
 		good := 0
 		for _, it := range r.Items {
@@ -75,17 +77,21 @@ func summary(w io.Writer, s snapshot, failures map[string]error) error {
 				good++
 			}
 		}
+		took := "-"
+		if r.Stage == stageReleased {
+			took = fmt.Sprintf("%.1f s", r.Seconds)
+		}
 		problem := ""
 		if err := failures[r.Serial]; err != nil {
 			problem = strings.ReplaceAll(err.Error(), "\n", "; ")
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d/%d\t%.1f\t%s\n",
-			r.Serial, r.Model, r.User, r.Stage, good, len(r.Items), r.Seconds, problem)
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d/%d\t%s\t%s\n",
+			r.Serial, r.Model, r.User, r.Stage, good, r.Planned, took, problem)
 	}
 	return t.Flush()
 }
 
-// timeline prints all activities of one device.
+// timeline prints all activities of one device, in UTC.
 func timeline(ctx context.Context, w io.Writer, store storage.ActivityStore, serial string) error {
 	_, _ = fmt.Fprintf(w, "\nTimeline of %s\n", serial)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -96,7 +102,7 @@ func timeline(ctx context.Context, w io.Writer, store storage.ActivityStore, ser
 			return err
 		}
 		for _, a := range acts {
-			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", a.At.Format("15:04:05.000"), a.Actor, a.Kind, a.Detail)
+			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", a.At.UTC().Format("15:04:05.000Z"), a.Actor, a.Kind, a.Detail)
 		}
 		if next == "" {
 			return t.Flush()

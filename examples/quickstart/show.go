@@ -19,7 +19,7 @@ func (d *demo) show(ctx context.Context, s *server, f *fleet, store storage.Stor
 	began := time.Now()
 	assigned := func(snap snapshot) bool { return snap.Counts[stageAssigned] >= d.devices }
 	if err := follow(ctx, d.out, s.board, assigned); err != nil {
-		return d.conclude(s, f, fmt.Errorf("assigning %d devices: %w", d.devices, err))
+		return d.conclude(s, f, err)
 	}
 	booted := make(chan struct{})
 	go func() {
@@ -45,8 +45,10 @@ func (d *demo) show(ctx context.Context, s *server, f *fleet, store storage.Stor
 	if err := d.conclude(s, f, err); err != nil {
 		return err
 	}
-	if err := timeline(ctx, d.out, store, s.example()); err != nil {
-		return err
+	if serial := s.example(); serial != "" {
+		if err := timeline(ctx, d.out, store, serial); err != nil {
+			return err
+		}
 	}
 	_, _ = fmt.Fprintf(d.out, "\n%d devices assigned, %d released, in %.1f s.\n", d.devices, d.boot, time.Since(began).Seconds())
 	if d.once {
@@ -67,13 +69,19 @@ func (d *demo) conclude(s *server, f *fleet, cause error) error {
 	if err := summary(d.out, snap, failures); err != nil {
 		return err
 	}
-	if released := snap.Counts[stageReleased]; released < d.boot || len(failures) > 0 {
-		if cause == nil {
-			cause = fmt.Errorf("%d of %d released, %d with problems", released, d.boot, len(failures))
-		}
-		return fmt.Errorf("%w: %w", errUnreleased, cause)
+	released := snap.Counts[stageReleased]
+	if cause == nil && released >= d.boot && len(failures) == 0 {
+		return nil
 	}
-	return cause
+	when := "at the end"
+	switch {
+	case errors.Is(cause, context.DeadlineExceeded):
+		when = fmt.Sprintf("after %v (-timeout)", d.timeout)
+	case errors.Is(cause, context.Canceled):
+		when = "when interrupted"
+	}
+	return fmt.Errorf("%w: %s, %d of %d devices were assigned, %d of %d released, and %d had problems",
+		errUnreleased, when, snap.Counts[stageAssigned], d.devices, released, d.boot, len(failures))
 }
 
 // example returns the serial of a Mac if one was booted: it has the longest story.
