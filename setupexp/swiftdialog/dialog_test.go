@@ -33,7 +33,7 @@ func nasty() []string {
 		"title", "Title", "index", "status", "Wi-Fi", "Wi-Fi", "wi-fi", "a, status", "a, title: b", "listitem: x", "", " ",
 		"x\nquit:", "x\u2028quit:", "x\u0085quit:", "{computername}", `a\nb`, "a<br>b", ": ", "::", "a: b: c", "x:", "…, index",
 		"\xff\xfe", "Ünïcödé 🚀", "\u200bWi-Fi", "-", "Wi-Fi (2)", strings.Repeat("long ", 40), strings.Repeat("long ", 41),
-		"progress: 3", "add, title: evil", "delete", "a\u202eb", "title: x, index: 0",
+		"progress: 3", "%d (%d), title: evil", "%d%s%n", "add, title: evil", "delete", "a\u202eb", "title: x, index: 0",
 	}
 }
 
@@ -137,17 +137,40 @@ func TestOnlyChangesAreSentAndTheCurrentRowLast(t *testing.T) {
 	assert.True(t, swiftdialog.Relaunch(next, more), "a row cannot be added")
 }
 
+// everyState returns views of the same rows that go through every state of an item, required and not, with and without
+// a percentage, and an end that is done.
+func everyState() []setupexp.View {
+	var views []setupexp.View
+	for i, s := range states() {
+		next := states()[(i+1)%len(states())]
+		views = append(views, view(
+			setupexp.ItemView{ID: "a", Title: "A", State: s, Required: true, Reason: "x, status: success", Attempt: 1, Max: 3},
+			setupexp.ItemView{ID: "b", Title: "B", State: next, Percent: 40, Attempt: 2, Max: 3},
+		))
+	}
+	views[len(views)-1].Done = true
+	return views
+}
+
 func TestHostTextsCannotCommandTheWindow(t *testing.T) {
 	t.Parallel()
+	seed := time.Now().UnixNano()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewSource(seed))
 	for _, text := range nasty() {
 		if text == "" {
 			continue
 		}
 		d, err := swiftdialog.New(swiftdialog.WithTexts(map[string]string{
 			"item.running": text, "item.retrying": text, "setup.running": text, "setup.done": text, "item.failed": text,
+			"item.waiting": text, "item.checking": text, "item.busy": text, "item.done": text, "item.skipped": text,
+			"item.failed_soft": text, "item.background": text, "item.cancelled": text, "button": text,
 		}))
 		require.NoError(t, err)
-		check(t, d, randomViews(rand.New(rand.NewSource(1)))...)
+		check(t, d, everyState()...)
+		for range 20 {
+			check(t, d, randomViews(r)...)
+		}
 	}
 	_, err := swiftdialog.New(swiftdialog.WithTexts(map[string]string{"no.such": "x"}))
 	require.Error(t, err)
