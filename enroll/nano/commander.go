@@ -30,8 +30,8 @@ func NewCommander(queue storage.CommandEnqueuer, pusher push.Pusher) (*Commander
 	return &Commander{queue: queue, pusher: pusher}, nil
 }
 
-// Enqueue implements setupexp.Commander. It wakes the device as well; a push that fails is not reported, as the
-// command is in the queue by then.
+// Enqueue implements setupexp.Commander. It does not wake the device: a *setupexp.Tracker pushes once for all it has
+// queued, and pushes again while the device stays silent. Whoever else queues a command calls Push.
 func (c *Commander) Enqueue(ctx context.Context, enrollmentID, commandUUID string, command []byte) error {
 	cmd, err := mdm.DecodeCommand(command)
 	if err != nil {
@@ -43,7 +43,6 @@ func (c *Commander) Enqueue(ctx context.Context, enrollmentID, commandUUID strin
 	if err := c.enqueue(ctx, enrollmentID, cmd); err != nil {
 		return fmt.Errorf("nano: enqueue %s: %w", cmd.Command.RequestType, err)
 	}
-	_ = c.Push(ctx, enrollmentID) // see above: whoever waits for the device pushes again
 	return nil
 }
 

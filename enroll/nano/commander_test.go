@@ -46,6 +46,7 @@ func TestCommanderQueuesOnce(t *testing.T) {
 	for range 2 {
 		require.NoError(t, c.Enqueue(t.Context(), "D", "c1", command(t, "c1")))
 	}
+	assert.Zero(t, p.pushes, "whoever queues pushes")
 	p.err = errors.New("APNs is down")
 	require.NoError(t, c.Enqueue(t.Context(), "D", "c2", command(t, "c2")), "it is in the queue")
 	require.ErrorIs(t, c.Push(t.Context(), "D"), p.err)

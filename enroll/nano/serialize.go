@@ -16,7 +16,8 @@ import (
 // It also lets a device repeat its last result, as one does that got no answer to it: a kv backend takes the repetition
 // for the only command it has and drops all others, which are lost while it says that they are queued already.
 //
-// The SQL backends do not need it. It works within one process.
+// It works within one process, and which command a device answered last is forgotten when that ends. NanoMDM's inmem,
+// diskv and file backends are for trials even so; the SQL backends, which need none of this, are for production.
 func Serialize(store storage.AllStorage) storage.AllStorage {
 	return &serialized{AllStorage: store, answered: map[string]string{}}
 }
@@ -74,6 +75,14 @@ func (s *serialized) ClearQueue(r *mdm.Request) error {
 	defer s.locks.lock(id)()
 	s.setLastAnswer(id, "")
 	return s.AllStorage.ClearQueue(r)
+}
+
+// Disable implements storage.CheckinStore: the device left, and repeats nothing.
+func (s *serialized) Disable(r *mdm.Request) error {
+	id := idOf(r)
+	defer s.locks.lock(id)()
+	s.setLastAnswer(id, "")
+	return s.AllStorage.Disable(r)
 }
 
 // EnqueueCommand implements storage.CommandEnqueuer. Enrollments are locked in one order, so that two commands for the

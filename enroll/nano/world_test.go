@@ -52,6 +52,7 @@ type world struct {
 type phones struct {
 	mu      sync.Mutex
 	devices map[string]*enrolltest.Device
+	pushes  int
 	err     error
 }
 
@@ -59,6 +60,7 @@ type phones struct {
 func (p *phones) Push(_ context.Context, ids []string) (map[string]*push.Response, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.pushes++
 	if p.err != nil {
 		return nil, p.err
 	}
