@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 )
@@ -32,35 +33,71 @@ type OSMinimum struct {
 	Message string
 }
 
-// MinimumFunc returns the minimum for a device; ok is false if there is none.
+// validate returns why no device could obey the minimum.
+func (m OSMinimum) validate() error {
+	if _, err := parseVersion(m.Version); err != nil {
+		return err
+	}
+	if m.Update != "" {
+		switch diff, err := CompareVersions(m.Update, m.Version); {
+		case err != nil:
+			return err
+		case diff < 0:
+			return fmt.Errorf("enroll: a device with update %s would still be older than %s", m.Update, m.Version)
+		}
+	}
+	if (m.BetaToken == "") != (m.BetaDescription == "") {
+		return errors.New("enroll: a beta program needs its description and its token")
+	}
+	return nil
+}
+
+// Minimums says which minimum a device has.
+type Minimums interface {
+	// Minimum returns the minimum for a device; ok is false if there is none.
+	Minimum(ctx context.Context, c Candidate) (minimum OSMinimum, ok bool, err error)
+}
+
+// MinimumFunc is a function that is Minimums. A minimum no device could obey counts as an error of it.
 type MinimumFunc func(ctx context.Context, c Candidate) (minimum OSMinimum, ok bool, err error)
 
-// MinimumByFamily returns a MinimumFunc with one minimum per [MachineInfo.Family]; families not named have none.
-func MinimumByFamily(minimums map[string]OSMinimum) MinimumFunc {
-	own := make(map[string]OSMinimum, len(minimums))
-	for f, m := range minimums {
-		own[f] = m
-	}
-	return func(_ context.Context, c Candidate) (OSMinimum, bool, error) {
-		m, ok := own[c.Device.Family()]
-		return m, ok, nil
-	}
+// Minimum implements Minimums.
+func (f MinimumFunc) Minimum(ctx context.Context, c Candidate) (minimum OSMinimum, ok bool, err error) {
+	return f(ctx, c)
+}
+
+type byFamily map[string]OSMinimum
+
+// MinimumByFamily returns Minimums with one minimum per [MachineInfo.Family]; families not named have none.
+// [NewOSGate] refuses versions that cannot be read and updates older than what they are to reach.
+func MinimumByFamily(minimums map[string]OSMinimum) Minimums { return byFamily(maps.Clone(minimums)) }
+
+// Minimum implements Minimums.
+func (f byFamily) Minimum(_ context.Context, c Candidate) (minimum OSMinimum, ok bool, err error) {
+	minimum, ok = f[c.Device.Family()]
+	return minimum, ok, nil
 }
 
 // OSGate keeps devices out that run too old an OS, and has those update that can.
 type OSGate struct {
 	fail    FailMode
-	minimum MinimumFunc
+	minimum Minimums
 }
 
 // NewOSGate returns a gate. fail says what happens to a device whose version cannot be told or compared, for which
 // minimum returns an error, or that is too old and cannot be told to update.
-func NewOSGate(fail FailMode, minimum MinimumFunc) (*OSGate, error) {
+func NewOSGate(fail FailMode, minimum Minimums) (*OSGate, error) {
 	switch {
 	case fail != FailClosed && fail != FailOpen:
 		return nil, errors.New("enroll: new OS gate: choose FailClosed or FailOpen")
 	case minimum == nil:
 		return nil, errors.New("enroll: new OS gate: no minimum")
+	}
+	fixed, _ := minimum.(byFamily)
+	for family, m := range fixed {
+		if err := m.validate(); err != nil {
+			return nil, fmt.Errorf("enroll: new OS gate: %s: %w", family, err)
+		}
 	}
 	return &OSGate{fail: fail, minimum: minimum}, nil
 }
@@ -79,12 +116,14 @@ type OSDecision struct {
 
 // Check judges one device. It returns no error: what cannot be told is decided by the fail mode and named in Reason.
 func (g *OSGate) Check(ctx context.Context, c Candidate) OSDecision {
-	m, ok, err := g.minimum(ctx, c)
-	if err != nil {
+	m, ok, err := g.minimum.Minimum(ctx, c)
+	switch {
+	case err != nil:
 		return g.cannot("minimum_unknown", "")
-	}
-	if !ok {
+	case !ok:
 		return OSDecision{Pass: true}
+	case m.validate() != nil:
+		return g.cannot("minimum_invalid", m.Version)
 	}
 	if m.Update == "" {
 		m.Update = m.Version

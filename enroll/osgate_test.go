@@ -36,13 +36,16 @@ func TestCompareVersions(t *testing.T) {
 func TestOSGate(t *testing.T) {
 	t.Parallel()
 	minimum := OSMinimum{Version: "26.1"}
-	unknown := func(context.Context, Candidate) (OSMinimum, bool, error) {
+	unknown := MinimumFunc(func(context.Context, Candidate) (OSMinimum, bool, error) {
 		return OSMinimum{}, false, errors.New("down")
-	}
+	})
+	impossible := MinimumFunc(func(context.Context, Candidate) (OSMinimum, bool, error) {
+		return OSMinimum{Version: "26.1", Update: "26.0"}, true, nil
+	})
 	mac := MinimumByFamily(map[string]OSMinimum{"Mac": minimum})
 	for _, tc := range []struct {
 		name         string
-		minimum      MinimumFunc
+		minimum      Minimums
 		device       MachineInfo
 		closed, open OSDecision
 	}{
@@ -72,6 +75,10 @@ func TestOSGate(t *testing.T) {
 			"minimum unknown", unknown, MachineInfo{Product: "Mac15,12", OSVersion: "26.1"},
 			OSDecision{Reason: "minimum_unknown"}, OSDecision{Pass: true, Reason: "minimum_unknown"},
 		},
+		{
+			"minimum no update reaches", impossible, MachineInfo{Product: "Mac15,12", OSVersion: "26.0", CanRequestSoftwareUpdate: true},
+			OSDecision{Reason: "minimum_invalid", To: "26.1"}, OSDecision{Pass: true, Reason: "minimum_invalid", To: "26.1"},
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -86,6 +93,13 @@ func TestOSGate(t *testing.T) {
 	require.Error(t, err, "the fail mode has to be chosen")
 	_, err = NewOSGate(FailOpen, nil)
 	require.Error(t, err)
+	for name, m := range map[string]OSMinimum{
+		"no version": {}, "unreadable version": {Version: "latest"}, "unreadable update": {Version: "26.1", Update: "next"},
+		"update below the version": {Version: "26.1", Update: "26.0.9"}, "half a beta program": {Version: "26.1", BetaToken: "t"},
+	} {
+		_, err := NewOSGate(FailOpen, MinimumByFamily(map[string]OSMinimum{"iPad": minimum, "Mac": m}))
+		require.Error(t, err, name)
+	}
 }
 
 // TestUpdateDocument compares with Apple's keys:
