@@ -166,7 +166,7 @@ func (h *Handler) arrive(ctx context.Context, signed []byte, web bool) (*visit, 
 	if err != nil {
 		return nil, err
 	}
-	v, err := h.visitOf(ctx, info, nil)
+	v, err := h.visitOf(ctx, info, "")
 	if err != nil {
 		return nil, err
 	}
@@ -177,19 +177,21 @@ func (h *Handler) arrive(ctx context.Context, signed []byte, web bool) (*visit, 
 	return v, nil
 }
 
-func (h *Handler) visitOf(ctx context.Context, info MachineInfo, user *User) (*visit, error) {
-	v := &visit{Candidate: Candidate{Device: info, User: user}}
+// visitOf finds the session of a device. current is the one it is in; empty if that has to be found out.
+func (h *Handler) visitOf(ctx context.Context, info MachineInfo, current string) (*visit, error) {
+	v := &visit{Candidate: Candidate{Device: info}}
 	if err := v.place(ctx, h.store); err != nil {
 		return nil, err
 	}
 	// A device that has a profile gets one with the same ServerURL, or it would refuse it as an update. Whether it
 	// still has it, or was erased since, cannot be told from here; the same URL is right in both cases.
-	current := ""
-	switch e, err := h.store.GetEnrollment(ctx, info.UDID); {
-	case err == nil && e.Serial == info.Serial:
-		current = e.SessionID
-	case err != nil && !errors.Is(err, storage.ErrNotFound):
-		return nil, fmt.Errorf("enroll: read enrollment: %w", err)
+	if current == "" {
+		switch e, err := h.store.GetEnrollment(ctx, info.UDID); {
+		case err == nil && e.Serial == info.Serial:
+			current = e.SessionID
+		case err != nil && !errors.Is(err, storage.ErrNotFound):
+			return nil, fmt.Errorf("enroll: read enrollment: %w", err)
+		}
 	}
 	v.SessionID, v.token = h.keys.device(info.Serial, info.UDID, current)
 	return v, nil

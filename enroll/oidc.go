@@ -127,7 +127,7 @@ type oidcFlow struct {
 }
 
 // Begin implements SignIn.
-func (o *OIDC) Begin(ctx context.Context, state, callbackURL string) (SignInStart, error) {
+func (o *OIDC) Begin(ctx context.Context, r SignInRequest) (SignInStart, error) {
 	p, err := o.discover(ctx)
 	if err != nil {
 		return SignInStart{}, &SignInError{Reason: "provider_unreachable", Err: err}
@@ -138,7 +138,11 @@ func (o *OIDC) Begin(ctx context.Context, state, callbackURL string) (SignInStar
 	if err != nil {
 		return SignInStart{}, fmt.Errorf("enroll: begin sign-in: %w", err)
 	}
-	to := o.config(p, callbackURL).AuthCodeURL(state, oidc.Nonce(f.Nonce), oauth2.S256ChallengeOption(f.Verifier))
+	opts := []oauth2.AuthCodeOption{oidc.Nonce(f.Nonce), oauth2.S256ChallengeOption(f.Verifier)}
+	if r.LoginHint != "" {
+		opts = append(opts, oauth2.SetAuthURLParam("login_hint", r.LoginHint))
+	}
+	to := o.config(p, r.CallbackURL).AuthCodeURL(r.State, opts...)
 	return SignInStart{URL: to, Flow: flow}, nil
 }
 

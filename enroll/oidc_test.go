@@ -49,8 +49,9 @@ func newFlow(t *testing.T, p *oidctest.Provider, opts ...OIDCOption) flow {
 // signIn goes to the provider as jane and returns the request that comes back, and the flow.
 func (f flow) signIn(t *testing.T) (*http.Request, []byte) {
 	t.Helper()
-	start, err := f.oidc.Begin(t.Context(), "the state", callbackURL)
+	start, err := f.oidc.Begin(t.Context(), SignInRequest{State: "the state", CallbackURL: callbackURL, LoginHint: "jane@example.org"})
 	require.NoError(t, err)
+	require.Contains(t, start.URL, "login_hint=jane%40example.org")
 	c := *f.idp.Client()
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, start.URL, strings.NewReader("username=jane&password=p"))

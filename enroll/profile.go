@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/enrollkit/enrollkit/internal/cms"
@@ -35,8 +36,8 @@ type ProfileSettings struct {
 	// AccessRights are Apple's bits; 0 means AllAccessRights. Raising them later makes devices refuse to have their
 	// profile replaced.
 	AccessRights int
-	// KeepOnRemoval leaves CheckOutWhenRemoved away, so that a device does not say when its profile is removed.
-	KeepOnRemoval bool
+	// NoCheckOut leaves CheckOutWhenRemoved away, so that a device does not say when its profile is removed.
+	NoCheckOut bool
 	// Payloads go into every profile, before the others: trust certificates, for example ([RootCertificate]).
 	Payloads []Payload
 	// PayloadsFor, if set, adds payloads for one device.
@@ -113,7 +114,21 @@ func newProfileBuilder(s ProfileSettings, identity Identity, rand io.Reader) (*p
 	if s.AccessRights == 0 {
 		s.AccessRights = AllAccessRights
 	}
-	return &profileBuilder{set: s, identity: identity, rand: rand}, nil
+	return &profileBuilder{set: s.clone(), identity: identity, rand: rand}, nil
+}
+
+// clone copies what a host could change later.
+func (s ProfileSettings) clone() ProfileSettings {
+	s.Payloads = slices.Clone(s.Payloads)
+	for i := range s.Payloads {
+		s.Payloads[i].Content = maps.Clone(s.Payloads[i].Content)
+	}
+	if s.Signer != nil {
+		signer := *s.Signer
+		signer.Chain = slices.Clone(signer.Chain)
+		s.Signer = &signer
+	}
+	return s
 }
 
 // build returns the profile for a device, signed if there is a signer. token is the signed id of its session.
@@ -163,7 +178,7 @@ func (b *profileBuilder) mdm(c Candidate, token, identityUUID string) Payload {
 		"ServerURL":               withParam(b.set.ServerURL, SessionParam, token),
 		"AccessRights":            b.set.AccessRights,
 		"SignMessage":             true,
-		"CheckOutWhenRemoved":     !b.set.KeepOnRemoval,
+		"CheckOutWhenRemoved":     !b.set.NoCheckOut,
 	}
 	if b.set.CheckInURL != "" {
 		content["CheckInURL"] = withParam(b.set.CheckInURL, SessionParam, token)

@@ -3,6 +3,7 @@ package enroll
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"testing"
 
@@ -56,7 +57,7 @@ func TestProfileIsSignedAndCarriesPayloadsOfTheHost(t *testing.T) {
 	b, err := newProfileBuilder(settingsOf(func(s *ProfileSettings) {
 		s.Signer = &Signer{Certificate: signer.cert, Key: signer.key}
 		s.Payloads = []Payload{RootCertificate("root", root.cert)}
-		s.AccessRights, s.KeepOnRemoval = 3, true
+		s.AccessRights, s.NoCheckOut = 3, true
 		s.PayloadsFor = func(_ context.Context, c Candidate) ([]Payload, error) {
 			return []Payload{{Type: "com.example.tag", Name: "tag", Content: map[string]any{"Serial": c.Device.Serial}}}, nil
 		}
@@ -75,6 +76,29 @@ func TestProfileIsSignedAndCarriesPayloadsOfTheHost(t *testing.T) {
 	first := p.top["PayloadContent"].([]any)[0].(map[string]any)
 	assert.Equal(t, root.cert.Raw, first["PayloadContent"])
 	assert.Equal(t, "org.example.root", first["PayloadIdentifier"])
+}
+
+// TestProfileSettingsAreCopied has the host change what it handed in.
+func TestProfileSettingsAreCopied(t *testing.T) {
+	t.Parallel()
+	signer, root := selfSigned(t), selfSigned(t)
+	s := settingsOf(func(s *ProfileSettings) {
+		s.Signer = &Signer{Certificate: signer.cert, Key: signer.key, Chain: []*x509.Certificate{root.cert}}
+		s.Payloads = []Payload{RootCertificate("root", root.cert)}
+	})
+	b, err := newProfileBuilder(s, fixedIdentity{}, rand.Reader)
+	require.NoError(t, err)
+	s.Payloads[0].Content["PayloadContent"] = []byte("other")
+	s.Payloads[0].Type = "other"
+	s.Signer.Chain[0], s.Signer.Key = nil, nil
+	out, err := b.build(t.Context(), Candidate{}, "token")
+	require.NoError(t, err)
+	sd, err := cms.Verify(out)
+	require.NoError(t, err)
+	assert.Len(t, sd.Certificates, 2)
+	p := readProfile(t, sd.Content)
+	assert.Equal(t, "com.apple.security.root", p.types[0])
+	assert.Equal(t, root.cert.Raw, p.top["PayloadContent"].([]any)[0].(map[string]any)["PayloadContent"])
 }
 
 func TestProfileSettingsAreChecked(t *testing.T) {

@@ -36,13 +36,25 @@ func ParseUser(doc []byte) (*User, error) {
 type SignIn interface {
 	// Name is how activities call the provider.
 	Name() string
-	// Begin starts a sign-in. state has to come back with the answer of the provider, which goes to callbackURL.
-	Begin(ctx context.Context, state, callbackURL string) (SignInStart, error)
+	// Begin starts a sign-in.
+	Begin(ctx context.Context, r SignInRequest) (SignInStart, error)
 	// State returns the state in the answer of the provider; empty if there is none.
 	State(r *http.Request) string
 	// Finish reads the answer of the provider. flow is what Begin returned. An answer that is no success is a
 	// *[SignInError].
 	Finish(ctx context.Context, r *http.Request, callbackURL string, flow []byte) (User, error)
+}
+
+// SignInRequest is what a sign-in begins with.
+type SignInRequest struct {
+	// State has to come back with the answer of the provider.
+	State string
+	// CallbackURL is where that answer goes.
+	CallbackURL string
+	// Candidate is the device; a provider or a policy may depend on it.
+	Candidate Candidate
+	// LoginHint is who is expected to sign in, as the provider calls them; empty if that is not known.
+	LoginHint string
 }
 
 // SignInStart is a sign-in that has begun.

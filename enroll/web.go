@@ -90,7 +90,9 @@ func (h *Handler) beginSignIn(ctx context.Context, w http.ResponseWriter, r *htt
 		return err
 	}
 	provider := h.set.signIn.Name()
-	start, beginErr := h.set.signIn.Begin(ctx, h.keys.sign(forState, v.SessionID+":"+f.State), h.base+pathCallback)
+	start, beginErr := h.set.signIn.Begin(ctx, SignInRequest{
+		State: h.keys.sign(forState, v.SessionID+":"+f.State), CallbackURL: h.base + pathCallback, Candidate: v.Candidate,
+	})
 	state := storage.SessionSigningIn
 	if beginErr != nil {
 		state, f.State = storage.SessionStarted, ""
@@ -238,7 +240,7 @@ func (h *Handler) revisit(ctx context.Context, s storage.EnrollmentSession, f we
 	if err != nil {
 		return nil, err
 	}
-	v, err := h.visitOf(ctx, info, nil)
+	v, err := h.visitOf(ctx, info, s.ID) // the keys may have been rotated since
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"bytes"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -228,4 +229,30 @@ func TestPostDoesNotDisturbASignIn(t *testing.T) {
 	callback := w.submit(c, form, "jane", "sesame").header.Get("Location")
 	require.Equal(t, http.StatusSeeOther, w.get(c, callback).status)
 	require.Equal(t, http.StatusOK, w.get(c, w.server.URL+base+"/profile").status)
+}
+
+// TestStartAgainAfterKeyRotation rotates the keys of sessions while a user is at the identity provider.
+func TestStartAgainAfterKeyRotation(t *testing.T) {
+	t.Parallel()
+	f := newWebFixture(t)
+	browser := f.browser(false)
+	require.Equal(t, http.StatusSeeOther, f.open(browser, f.sign(nil)).status)
+	rotated, err := NewSessionKeys(bytes.Repeat([]byte{9}, 32), f.keys.keys[0])
+	require.NoError(t, err)
+	f.handler.keys = rotated
+	assert.Equal(t, http.StatusSeeOther, f.get(browser, f.server.URL+base+pathRestart).status)
+	_, err = f.session()
+	require.NoError(t, err, "it is the session the device began with")
+}
+
+func TestWebSessionsWithoutATimeNeverExpire(t *testing.T) {
+	t.Parallel()
+	f := newWebFixture(t)
+	browser := f.browser(false)
+	require.Equal(t, http.StatusSeeOther, f.open(browser, f.sign(nil)).status)
+	s, err := f.session()
+	require.NoError(t, err)
+	s.ExpiresAt = time.Time{}
+	require.NoError(t, f.store.UpdateSession(t.Context(), s))
+	assert.Equal(t, http.StatusSeeOther, f.get(browser, f.server.URL+base+pathRestart).status)
 }
