@@ -28,7 +28,7 @@ func mountMDM(
 	mux *http.ServeMux, store nanostorage.AllStorage, checkIns *enroll.CheckIns,
 	identityCA []byte, pusher push.Pusher, apiKey string,
 ) error {
-	wrapped, err := nano.Wrap(nanomdm.New(store), checkIns)
+	wrapped, err := nano.Wrap(certauth.New(nanomdm.New(store), store), checkIns)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func mountMDM(
 	if err != nil {
 		return err
 	}
-	var h http.Handler = nanohttp.CheckinAndCommandHandler(certauth.New(wrapped, store), log.NopLogger)
+	var h http.Handler = nanohttp.CheckinAndCommandHandler(wrapped, log.NopLogger)
 	h = nanohttp.CertVerifyMiddleware(h, verifier, log.NopLogger)
 	h = nanohttp.CertExtractMdmSignatureMiddleware(h, nanohttp.MdmSignatureVerifierFunc(cryptoutil.VerifyMdmSignature))
 	mux.Handle("/mdm", http.MaxBytesHandler(h, 16<<20))
