@@ -205,7 +205,7 @@ func TestACancelThatFailsIsGivenUp(t *testing.T) {
 }
 
 // blind is an executor that cannot look.
-type blind struct{ failing }
+type blind struct{}
 
 func (blind) Dispatch(context.Context, Task) error { return nil }
 
