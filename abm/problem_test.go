@@ -265,8 +265,20 @@ func undefinable(t *testing.T, status int, body string) {
 	assert.Equal(t, map[storage.AssignmentState]int{storage.AssignmentSatisfied: 40}, w.states(t))
 	for _, a := range w.rows(t) {
 		assert.Empty(t, a.Problem)
+		assert.Zero(t, a.ProblemSince)
 		assert.Zero(t, a.Failures)
 	}
+}
+
+// However many devices want it, a profile that cannot be defined is tried once in a step.
+func TestUndefinableProfileIsTriedOnce(t *testing.T) {
+	t.Parallel()
+	w, e, _ := synced(t, 1500)
+	var calls atomic.Int32
+	w.apple.Intercept(answer("/profile", &calls, 400, "LOCALE_INVALID"))
+	require.NoError(t, e.with(t.Context(), acme, func(ctx context.Context, s *step) error { return s.all(ctx) }))
+	assert.EqualValues(t, 1, calls.Load())
+	assert.Equal(t, 1500, w.kinds(t)["assignment_blocked"])
 }
 
 func printOf(t *testing.T, p *depprofile.Profile) string {
