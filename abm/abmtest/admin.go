@@ -12,7 +12,7 @@ import (
 
 // adminHelp is what GET / of the admin handler answers.
 const adminHelp = `Simulated Apple Business Manager, administration. JSON unless said otherwise.
-{server} is the UUID or the name of an MDM server entry.
+Paths are below this one. {server} is the UUID or the name of an MDM server entry.
 
 GET  /servers                            list the entries
 POST /servers                            {"name": "Fleet"}: create one

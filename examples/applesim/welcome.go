@@ -15,13 +15,14 @@ func welcome(w io.Writer, base string, c config) {
   API for MDM servers   %s/   (instead of https://mdmenrollment.apple.com)
   administration        %s/admin/   (GET it for help)
 
-To connect an MDM server, give the portal a certificate and download the token:
+To connect an MDM server, give the portal its certificate and download the token. A server that makes its key itself, as
+enrollkit does, has the certificate for you (mdm.pem); for another one, make both first:
 
   openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=mdm -days 365 -keyout mdm.key -out mdm.pem
   curl -f -T mdm.pem %s/admin/servers/%s/certificate
   curl -f -X POST -o token.p7m %s/admin/servers/%s/token
 
-Import token.p7m and the key into the MDM server, or look inside:
+Import token.p7m into the MDM server (and the key, if you made it), or look inside:
 
   openssl cms -decrypt -inform SMIME -in token.p7m -recip mdm.pem -inkey mdm.key
 
