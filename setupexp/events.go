@@ -154,7 +154,7 @@ type Admin struct {
 	Actor  string
 	Reason string
 	Items  []string
-	// Force makes a release legal in every live state.
+	// Force makes a release legal in every live state. One that was decided already is sent at once, or once more.
 	Force bool
 	// ByAgent says that the person asked on the device itself.
 	ByAgent bool

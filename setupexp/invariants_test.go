@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/enrollkit/enrollkit/storage"
 )
 
 // checkStep checks the invariants that hold for every step of a run.
@@ -134,23 +136,47 @@ func checkLanes(t testing.TB, s State, out []Effect) {
 	}
 }
 
-// checkEnds: 18. Time alone ends every run, but for those that wait for a person by explicit option. It returns the
-// number of steps it took.
+// checkEnds: 18. Time alone ends every run, but for those that wait for a person by explicit option. A run is abandoned
+// only after all releases of a round, in a long silence. It returns the number of steps it took.
 func checkEnds(t testing.TB, s State) int {
 	t.Helper()
 	for n := range 5000 {
-		waits := s.State == StateReadyManual && s.Plan.Manual || s.State == StateHeld && s.Plan.HoldForever
-		if !s.State.Live() || waits && settledButFor(s) {
+		if !s.State.Live() || waitsForAPerson(s) {
 			return n
 		}
 		at := s.nextWake()
 		require.False(t, at.IsZero(), "state %s waits for nothing", s.State)
 		next, _ := Reduce(s, Event{At: at, Body: Tick{}})
 		require.True(t, next.State != s.State || next.nextWake().After(s.Now), "time does not pass")
+		if next.State == StateAbandoned {
+			require.True(t, s.Release.Alerted && !s.Release.Waits && s.Release.Round >= s.Limits.ReleaseSends)
+			require.False(t, at.Before(s.Contact.LastAt.Add(s.Limits.Abandon)))
+		}
 		s = next
 	}
 	t.Fatalf("state %s does not end by time alone", s.State)
 	return 0
+}
+
+// checkReleases: a device that says that it waits is sent another release, though nothing is heard after that.
+func checkReleases(t testing.TB, s State) {
+	t.Helper()
+	sends := s.Sends
+	s, _ = Reduce(s, Event{At: s.Now, Body: AwaitingSeen{Awaiting: storage.AwaitingTrue}})
+	for range 5000 {
+		if s.Sends > sends || waitsForAPerson(s) {
+			return
+		}
+		require.True(t, s.State.Live(), "it waits, and its run is over")
+		s, _ = Reduce(s, Event{At: s.nextWake(), Body: Tick{}})
+	}
+	t.Fatalf("a waiting device of a run in state %s is sent nothing", s.State)
+}
+
+// waitsForAPerson reports whether a run goes on for ever, as its plan or a person has it.
+func waitsForAPerson(s State) bool {
+	waits := s.State == StateReadyManual && s.Plan.Manual || s.State == StateHeld && s.Plan.HoldForever
+	return waits && settledButFor(s)
 }
 
 // settledButFor reports whether no item of a run that waits for a person changes by time any more.

@@ -281,6 +281,15 @@ func TestTheWaitForAnAgentIsBoundedHoweverItsItemEnds(t *testing.T) {
 	}
 }
 
+func TestWhatWaitsForAnAgentInTheBackgroundGoesOnThere(t *testing.T) {
+	t.Parallel()
+	m := planned(t, Plan{Items: []Item{AgentPackage("agent", "Agent", packageSpec()), scriptItem("s")}})
+	m.answer("agent", StatusNotNow).after(3 * time.Minute)
+	assert.True(t, m.item("agent").Deferred)
+	assert.True(t, m.item("s").Deferred)
+	assert.Equal(t, StateReleasing, m.s.State, "a busy device is not kept")
+}
+
 func TestWhatWasThereBeforeIsNoProof(t *testing.T) {
 	t.Parallel()
 	there := queryAnswered{Key: "profile", Presence: map[string]Presence{"a": Installed, "b": Installed}}

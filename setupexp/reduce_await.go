@@ -34,7 +34,7 @@ func (st *step) awaiting(a AwaitingSeen) {
 		case StateReleased, StateFinishing:
 			st.releaseAgain()
 		case StateReleasing:
-			s.Release.Waits = s.Release.Alerted // one of the round may still work
+			s.Release.Waits = true // another release follows
 		}
 	case storage.AwaitingFalse:
 		st.answered(queryAwaiting)

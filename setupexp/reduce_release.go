@@ -196,7 +196,7 @@ func (st *step) send() {
 	r := st.s.Release
 	st.s.Sends++
 	r.Round++
-	r.SentAt, r.GraceUntil = st.now, time.Time{}
+	r.SentAt, r.GraceUntil, r.Waits = st.now, time.Time{}, false
 	r.PushEvery = st.s.Limits.ReleasePush
 	r.PushAt = st.now.Add(r.PushEvery)
 	st.emit(Effect{Kind: EffectRelease, Command: st.s.releaseID(st.s.Sends)})
@@ -208,7 +208,7 @@ func (st *step) send() {
 // sendRound begins to send a release again that the device did not take.
 func (st *step) sendRound() {
 	r := st.s.Release
-	r.Round, r.Alerted, r.Waits = 0, false, false
+	r.Round, r.Alerted = 0, false
 	st.send()
 }
 

@@ -21,6 +21,8 @@ func (st *step) unblock() bool {
 			if wait { // a retry began what it comes after again
 				w.State = ItemBlocked
 				changed = true
+			} else if !st.agentReady(i) && st.agentDeferred() {
+				changed = st.goOnBehind(i) || changed
 			}
 			continue
 		}
@@ -28,14 +30,8 @@ func (st *step) unblock() bool {
 		case failed:
 			st.move(i, ItemSkipped, ReasonDependencyFailed, "")
 		case wait:
-			// What waits for something that goes on in the background goes on there too.
-			if deferred && !w.Deferred && !st.s.Plan.Items[i].AwaitOnly {
-				st.deferItem(i)
-				changed = true
-			}
-			if deferred && st.s.Plan.Items[i].AwaitOnly {
-				st.fail(i, ReasonDependencyFailed, "")
-				changed = true
+			if deferred {
+				changed = st.goOnBehind(i) || changed
 			}
 			continue
 		default:
@@ -44,6 +40,30 @@ func (st *step) unblock() bool {
 		changed = true
 	}
 	return changed
+}
+
+// goOnBehind takes an item that waits for something that goes on in the background there too; what works only while the
+// device waits cannot. It reports whether anything changed.
+func (st *step) goOnBehind(i int) bool {
+	switch {
+	case st.s.Plan.Items[i].AwaitOnly:
+		st.fail(i, ReasonDependencyFailed, "")
+	case st.s.Items[i].Deferred:
+		return false
+	default:
+		st.deferItem(i)
+	}
+	return true
+}
+
+// agentDeferred reports whether the item that installs the agent goes on in the background.
+func (st *step) agentDeferred() bool {
+	for i := range st.s.Items {
+		if w := &st.s.Items[i]; st.s.Plan.Items[i].Agent {
+			return w.Deferred && !w.State.Ended()
+		}
+	}
+	return false
 }
 
 // dependencies reports whether an item has to wait, has one whose failure it depends on, and waits for one that is
@@ -152,10 +172,16 @@ func (st *step) agentItemEnded(w *Work) {
 	}
 }
 
-// waitForAgent bounds the wait for an agent that has not come.
+// waitForAgent bounds the wait for an agent that has not come, if any item waits for it.
 func (st *step) waitForAgent(d time.Duration) {
-	if st.s.Agent.ArrivedAt.IsZero() {
-		st.s.Agent.Deadline = st.now.Add(d)
+	if !st.s.Agent.ArrivedAt.IsZero() {
+		return
+	}
+	for i := range st.s.Items {
+		if st.s.Plan.Items[i].Capability != "" && !st.s.Items[i].State.Ended() {
+			st.s.Agent.Deadline = st.now.Add(d)
+			return
+		}
 	}
 }
 

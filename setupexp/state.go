@@ -222,8 +222,8 @@ type Release struct {
 	SentAt    time.Time     `json:"sent_at,omitzero"`
 	PushAt    time.Time     `json:"push_at,omitzero"`
 	PushEvery time.Duration `json:"push_every,omitempty"`
-	// Alerted says that the last command of the round was not answered either, and Waits that the device was seen to
-	// wait since: another round follows.
+	// Alerted says that the last command of the round was not answered either, and Waits that the device was seen to wait
+	// since the latest command: if it was the last of its round, another round follows.
 	Alerted  bool   `json:"alerted,omitempty"`
 	Waits    bool   `json:"waits,omitempty"`
 	Evidence string `json:"evidence,omitempty"` // how the release became known
