@@ -3,6 +3,7 @@ package setupexp
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -185,4 +186,19 @@ func TestADeviceIsReleasedWithoutTheSealer(t *testing.T) {
 	b.turn(60, time.Minute)
 	assert.Equal(t, StateReleasing, b.view().State)
 	assert.NotEmpty(t, b.queue.of("DeviceConfigured"))
+}
+
+func TestTheScreenIsServedWithoutTheSealer(t *testing.T) {
+	t.Parallel()
+	l := &locked{Sealer: newSealer(t), down: true}
+	b := newBench(t, &Plan{Items: []Item{scriptItem("s")}})
+	b.sealer = l
+	b.waits()
+	b.work()
+	h, token := b.AgentHandler(), b.keys.Token(testDevice, 1)
+	assert.Equal(t, http.StatusOK, call(t, h, token, "GET", "/status", "").StatusCode)
+	b.observe(AgentHello{Version: "1", Capabilities: []string{CapabilityScripts}})
+	assert.Equal(t, http.StatusInternalServerError, call(t, h, token, "GET", "/status", "").StatusCode, "a script has to be opened")
+	l.down = false
+	assert.Len(t, read[AgentStatus](t, call(t, h, token, "GET", "/status", "")).Work, 1)
 }

@@ -245,3 +245,60 @@ func TestLooksThatWereOvertakenAreNotTaken(t *testing.T) {
 	b.turn(16, time.Second)
 	assert.LessOrEqual(t, len(b.queue.of("InstalledApplicationList")), 2, "of all those that could not be asked")
 }
+
+// door is a Releaser of devices that are not Apple's.
+type door struct {
+	opened, asked []string
+	fail          error
+}
+
+func (d *door) Release(_ context.Context, s Subject, commandUUID string) error {
+	d.opened = append(d.opened, s.EnrollmentID+" "+commandUUID)
+	return d.fail
+}
+
+func (d *door) AskAwaiting(_ context.Context, _ Subject, commandUUID string) error {
+	d.asked = append(d.asked, commandUUID)
+	return d.fail
+}
+
+func (d *door) ReadAwaiting(raw []byte) (storage.Awaiting, error) {
+	if string(raw) == "gone" {
+		return storage.AwaitingFalse, nil
+	}
+	return storage.AwaitingUnknown, nil
+}
+
+func TestAReleaserReleasesOtherDevices(t *testing.T) {
+	t.Parallel()
+	d := &door{}
+	b := newBench(t, &Plan{}, WithReleaser(d))
+	b.waits()
+	b.work()
+	require.Len(t, d.opened, 1)
+	b.clock.add(91 * time.Second)
+	b.work()
+	require.Len(t, d.asked, 1)
+	assert.Empty(t, b.queue.ids)
+	answer := func(raw string) {
+		b.observe(CommandResult{CommandUUID: d.asked[0], Status: StatusAcknowledged, Raw: []byte(raw)})
+	}
+	answer("who knows")
+	assert.Equal(t, StateReleasing, b.view().State)
+	answer("gone")
+	assert.Equal(t, storage.EnrollmentReleased, b.enrollment().State)
+}
+
+func TestAReleaseIsNeverGivenUpByItsError(t *testing.T) {
+	t.Parallel()
+	d := &door{fail: fmt.Errorf("%w: no door", ErrPermanent)}
+	b := newBench(t, &Plan{}, WithReleaser(d))
+	b.waits()
+	b.turn(80, time.Second)
+	assert.Greater(t, len(d.opened), 4)
+	d.fail = nil
+	b.turn(20, time.Second)
+	assert.Equal(t, StateReleasing, b.view().State)
+	b.ack(d.opened[len(d.opened)-1][len(testDevice)+1:])
+	assert.Equal(t, storage.EnrollmentReleased, b.enrollment().State)
+}
