@@ -18,8 +18,8 @@
 //	mux.Handle("/mdm/sso/", h)
 //
 // [CheckIns] then follows the device through Authenticate, TokenUpdate and the results of commands: it keeps its
-// [storage.Enrollment], binds the session, and tells a [setupexp.Observer], usually the tracker.
-// Package enroll/nano connects it to a NanoMDM server.
+// [storage.Enrollment], bound to its session and its identity certificate, keeps everybody else out of it, and tells a
+// [setupexp.Observer], usually the tracker. Package enroll/nano connects it to a NanoMDM server.
 //
 // # What a device gets
 //

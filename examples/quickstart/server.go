@@ -108,7 +108,7 @@ func newServer(c serverConfig) (*server, error) {
 	}
 	mux.Handle("/mdm/sso", h)
 	mux.Handle("/mdm/sso/", h)
-	checkIns, err := enroll.NewCheckIns(c.store, keys, enroll.WithObserver(s.tracker),
+	checkIns, err := enroll.NewCheckIns(c.store, keys, enroll.WithObserver(s.tracker), enroll.WithCommander(commander),
 		enroll.WithCheckInClock(c.now), enroll.WithCheckInLogger(c.log))
 	if err != nil {
 		return nil, err
