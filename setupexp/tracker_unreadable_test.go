@@ -183,6 +183,7 @@ func TestADeviceIsReleasedWithoutTheSealer(t *testing.T) {
 	require.NotEmpty(t, look)
 	l.down = true
 	b.ack(look[0]) // a look that cannot be read is no reason to turn a message of the device down
+	assert.Equal(t, ItemVerifying, b.view().Items[1].State, "nor a proof")
 	b.turn(60, time.Minute)
 	assert.Equal(t, StateReleasing, b.view().State)
 	assert.NotEmpty(t, b.queue.of("DeviceConfigured"))
