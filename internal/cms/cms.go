@@ -157,12 +157,12 @@ var ErrNotEnveloped = errors.New("cms: want enveloped data")
 func AddressedTo(data []byte, cert *x509.Certificate) (is bool, err error) {
 	defer func() {
 		if r := recover(); r != nil { // as in verify
-			is, err = false, fmt.Errorf("cms: parse: malformed document: %v", r)
+			is, err = false, fmt.Errorf("cms: malformed document: %v", r)
 		}
 	}()
-	p7, err := pkcs7.Parse(data)
+	p7, err := parse(data)
 	if err != nil {
-		return false, fmt.Errorf("cms: parse: %w", err)
+		return false, err
 	}
 	// The library looks for the recipient first and finds out that it cannot use no key after that.
 	_, err = p7.Decrypt(cert, nil)
