@@ -163,7 +163,10 @@ func (st *step) retry(a Admin) {
 			continue
 		}
 		cancelled := w.State == ItemCancelled && w.Reason == ReasonAdmin
-		if (w.State == ItemFailed || cancelled) && !(a.ByAgent && (w.Waived || cancelled)) {
+		if a.ByAgent && (w.Waived || cancelled) {
+			continue
+		}
+		if w.State == ItemFailed || cancelled {
 			st.rearm(i)
 			again = again || it.Capability != "" || it.Agent
 		}
