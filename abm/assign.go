@@ -36,7 +36,7 @@ func (s *step) assign(ctx context.Context) (AssignResult, error) {
 	if err != nil || len(due) == 0 {
 		return res, err
 	}
-	res.Due = len(due)
+	res.Due, s.head = len(due), due[0]
 	stored, err := s.devices(ctx, serialsOf(due))
 	if err != nil {
 		return res, err
@@ -194,7 +194,7 @@ func (s *step) ask(ctx context.Context, p storage.Profile, group []storage.Assig
 		a.State = storage.AssignmentAssigning
 		a.LastAttempt = storage.Attempt{At: now, ProfileUUID: p.UUID}
 		// Until then the call may be under way, even if this process is dead.
-		a.NextAttemptAt = now.Add(s.e.s.timeout)
+		a.NextAttemptAt = now.Add(s.e.s.timeout + s.e.s.openFor())
 		return nil, true
 	})
 	if err != nil {
@@ -216,6 +216,9 @@ func (s *step) ask(ctx context.Context, p storage.Profile, group []storage.Assig
 		before[a.Serial] = a.LastAttempt.Result
 	}
 	refused, left, err := bisect(serialsOf(asking), func(serials []string) error {
+		if s.e.s.now().Sub(now) > s.e.s.timeout {
+			return errNotAsked // a call that begins now may not end before the rows come due
+		}
 		return s.call(ctx, p, pick(asking, serials), before, res)
 	})
 	return errors.Join(err,

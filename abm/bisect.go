@@ -13,12 +13,12 @@ import (
 // maxBisect limits how many refused calls are spent on finding the serials that Apple cannot take.
 const maxBisect = 24
 
-// errNotAsked is what keeps a serial waiting that shared its calls with too many that Apple refuses.
-var errNotAsked = errors.New("abm: not asked yet: too many calls were refused for other serials")
+// errNotAsked is what keeps a serial waiting that shared its calls with others that Apple refuses.
+var errNotAsked = errors.New("abm: not asked yet: too many calls were refused for other serials, or they took too long")
 
 // bisect calls f for serials, and for halves of them when Apple refuses what is in the call. It returns the serials that
-// are refused alone, each with its cause, and those that it did not come to as too many calls were refused. Any other
-// error ends it.
+// are refused alone, each with its cause, and those that it did not come to as too many calls were refused or f said
+// errNotAsked. Any other error ends it.
 func bisect(serials []string, f func([]string) error) (refused map[string]error, left []string, err error) {
 	refused = make(map[string]error)
 	budget := maxBisect
@@ -29,6 +29,10 @@ func bisect(serials []string, f func([]string) error) (refused map[string]error,
 			return nil
 		}
 		err := f(part)
+		if errors.Is(err, errNotAsked) {
+			left = append(left, part...)
+			return nil
+		}
 		if !refusesSome(err) {
 			return err
 		}

@@ -182,8 +182,8 @@ func (s *step) all(ctx context.Context) error {
 		due bool
 		do  func(context.Context) error
 	}{
-		{due.sync, func(ctx context.Context) error { _, err := s.sync(ctx); return err }},
-		{due.sweep, func(ctx context.Context) error { _, err := s.sweep(ctx); return err }},
+		{due.sync, func(ctx context.Context) error { return s.tell(ctx, "inventory synced", s.sync) }},
+		{due.sweep, func(ctx context.Context) error { return s.tell(ctx, "inventory swept", s.sweep) }},
 		{due.plan, func(ctx context.Context) error { _, err := s.replan(ctx); return err }},
 		{true, s.assignDue},
 	} {
@@ -199,13 +199,33 @@ func (s *step) all(ctx context.Context) error {
 	return failed
 }
 
+// tell reads the inventory and logs what came of it, if there was anything to read.
+func (s *step) tell(ctx context.Context, what string, read func(context.Context) (SyncResult, error)) error {
+	res, err := read(ctx)
+	if err == nil && res.Devices > 0 {
+		s.log.Info(what, zap.Int("devices", res.Devices), zap.Int("changed", res.Changed), zap.Int("left", res.Left))
+	}
+	return err
+}
+
+// errStuck means that a batch of assignments is as due as it was before it was worked on: a fault of this package, which
+// must not become a loop.
+var errStuck = errors.New("abm: due assignments do not move")
+
 // assignDue assigns until nothing is due.
 func (s *step) assignDue(ctx context.Context) error {
+	var last storage.Assignment
 	for {
 		res, err := s.assign(ctx)
 		if err != nil || res.Due == 0 {
 			return err
 		}
+		if s.head.Serial == last.Serial && s.head.Version == last.Version {
+			return errStuck
+		}
+		last = s.head
+		s.log.Info("assignments worked on", zap.Int("due", res.Due), zap.Int("assigned", res.Assigned),
+			zap.Int("satisfied", res.Satisfied), zap.Int("failed", res.Failed), zap.Int("gone", res.Gone))
 		clear(s.profiles) // another process may have learnt or lost a profile
 		clear(s.prints)
 	}

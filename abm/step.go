@@ -26,9 +26,10 @@ type step struct {
 	profiles map[string]storage.Profile          // by fingerprint, as stored
 	prints   map[*depprofile.Profile]fingerprint // of what the resolver returned in this step, at most maxPrints
 
-	undefined map[string]error // by fingerprint: profiles that could not be defined in this step
-	undecided int              // devices for which no profile was decided in this step
-	lastErr   error            // why not, for the last of them
+	head      storage.Assignment // the first of the assignments that were due last
+	undefined map[string]error   // by fingerprint: profiles that could not be defined in this step
+	undecided int                // devices for which no profile was decided in this step
+	lastErr   error              // why not, for the last of them
 }
 
 // maxPrints limits how many profiles of a resolver that returns a new one each time are kept.
