@@ -71,9 +71,12 @@ func (l Limits) withDefaults() Limits {
 const (
 	defaultNotNow = 3 * time.Minute
 	defaultHold   = 4 * time.Hour
-	gateTimeout   = time.Minute      // how long to look whether an item is there already
-	probeFirst    = 5 * time.Second  // between two looks, doubling
-	probeSlowest  = 30 * time.Second // and also how long a look may stay unanswered
+	gateTimeout   = time.Minute     // how long to look whether an item is there already
+	probeFirst    = 5 * time.Second // between two looks, doubling
+	probeSlowest  = 30 * time.Second
+	// probePatience is how long a look may stay unanswered before another is sent. A device that is silent is pushed
+	// meanwhile: more looks would only fill its queue.
+	probePatience = 2 * time.Minute
 	retryWindow   = 10 * time.Minute // what a retry leaves of the deadline at least
 	slowestRetry  = time.Minute
 	slowestPush   = 15 * time.Minute

@@ -212,6 +212,6 @@ func (st *step) agentResult(b AgentResult) bool {
 		st.accepted(i)
 		return true
 	}
-	st.attemptFailed(i, ReasonDeviceError, false, fmt.Sprintf("exit code %d: %s", b.ExitCode, b.Output))
+	st.attemptFailed(i, ReasonDeviceError, false, fmt.Sprintf("exit code %d", b.ExitCode)) // its output may hold secrets
 	return true
 }

@@ -232,7 +232,7 @@ func (s *State) lookAt(kind Kind) time.Time {
 	if q == nil {
 		return s.Now
 	}
-	if at := q.AskedAt.Add(probeSlowest); q.Number > 0 && !q.Answered && at.After(q.NextAt) {
+	if at := q.AskedAt.Add(probePatience); q.Number > 0 && !q.Answered && at.After(q.NextAt) {
 		return at
 	}
 	return q.NextAt

@@ -80,6 +80,7 @@ func WithLimits(l Limits) Option {
 		for _, d := range []time.Duration{
 			l.Plan, l.AgentArrival, l.AwaitGrace, l.Backoff, l.Silence, l.SilenceAlert, l.ReleasePush, l.ReleaseResend,
 			l.Abandon, l.Settle, l.Finish, l.Reminder, time.Duration(l.ReleaseSends),
+			time.Duration(l.AgentRetries),
 		} {
 			if d < 0 {
 				return errors.New("setupexp: WithLimits: negative limit")
