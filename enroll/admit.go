@@ -52,7 +52,7 @@ func (c *CheckIns) check(ctx context.Context, e storage.Enrollment, m Message) (
 		}
 		return nil, nil //nolint:nilnil // the certificate says that it is the device
 	}
-	s, err := c.sessionOf(ctx, m)
+	s, err := c.sessionOf(ctx, e, m)
 	if err == nil && e.Serial != "" && e.Serial != s.Serial {
 		// A session of one device whose MachineInfo names the UDID of another one: both are the sender's to choose.
 		err = fmt.Errorf("%w: %w", ErrNoSession, ErrSessionMismatch)
@@ -68,8 +68,10 @@ func (c *CheckIns) check(ctx context.Context, e storage.Enrollment, m Message) (
 	return &s, nil
 }
 
-// sessionOf finds the session whose signed id the device brought along. It must be this device's.
-func (c *CheckIns) sessionOf(ctx context.Context, m Message) (storage.EnrollmentSession, error) {
+// sessionOf finds the session whose signed id the device brought along. It must be this device's. That a session is over
+// does not matter to a device that has enrolled with it: a renewed identity comes with the ServerURL of the old one, as
+// Apple allows no other, and may come years later.
+func (c *CheckIns) sessionOf(ctx context.Context, e storage.Enrollment, m Message) (storage.EnrollmentSession, error) {
 	token := m.Params[SessionParam]
 	if token == "" {
 		return storage.EnrollmentSession{}, ErrNoSession
@@ -80,12 +82,18 @@ func (c *CheckIns) sessionOf(ctx context.Context, m Message) (storage.Enrollment
 	}
 	s, err := c.store.GetSession(ctx, id)
 	begins := m.Type == typeAuthenticate
+	over := errors.Is(err, storage.ErrNotFound) || err == nil && begins && expired(s, c.set.now())
+	if over && id == e.SessionID && e.State != storage.EnrollmentUnenrolled {
+		s, err, begins = storage.EnrollmentSession{
+			ID: id, Account: e.Account, Serial: e.Serial, UDID: e.UDID, User: e.User, State: storage.SessionEnrolled,
+		}, nil, false
+	}
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return storage.EnrollmentSession{}, fmt.Errorf("%w: %w", ErrNoSession, ErrSessionExpired)
 	case err != nil:
 		return storage.EnrollmentSession{}, fmt.Errorf("enroll: read session: %w", err)
-	case s.UDID != m.UDID, (begins || m.Serial != "") && s.Serial != m.Serial:
+	case s.UDID != m.UDID, (m.Type == typeAuthenticate || m.Serial != "") && s.Serial != m.Serial:
 		return storage.EnrollmentSession{}, fmt.Errorf("%w: %w", ErrNoSession, ErrSessionMismatch)
 	case begins && expired(s, c.set.now()):
 		return storage.EnrollmentSession{}, fmt.Errorf("%w: %w", ErrNoSession, ErrSessionExpired)

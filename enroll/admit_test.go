@@ -229,6 +229,32 @@ func TestRenewalIsNoReset(t *testing.T) {
 	}
 }
 
+// TestRenewalOutlivesTheSession renews the identity of a device long after its session has ended.
+func TestRenewalOutlivesTheSession(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, nil)
+	c, _ := newCheckIns(t, f)
+	ctx := t.Context()
+	params := f.enrolled()
+	require.NoError(t, c.Authenticated(ctx, authenticate(params, "a")))
+	require.NoError(t, c.TokenUpdated(ctx, tokenUpdate(params, storage.AwaitingFalse)))
+	f.clock.Add(300 * 24 * time.Hour)
+
+	again := authenticate(params, "b")
+	again.Certificate = "22"
+	require.NoError(t, c.Admit(ctx, again))
+	_, err := f.store.DeleteExpiredSessions(ctx, f.clock.Now(), 10)
+	require.NoError(t, err)
+	require.NoError(t, c.Admit(ctx, again), "nor does it matter that the session is forgotten")
+	require.NoError(t, c.Authenticated(ctx, again))
+
+	other := again
+	other.Serial = "C02OTHER"
+	require.ErrorIs(t, c.Admit(ctx, other), ErrNoSession)
+	require.NoError(t, c.CheckedOut(ctx, from("22", Message{Type: "CheckOut", EnrollmentID: udid, UDID: udid})))
+	require.ErrorIs(t, c.Admit(ctx, again), ErrSessionExpired, "a device that has left begins anew")
+}
+
 // TestErasedAfterRelease is told from a renewal by the device waiting again, in its TokenUpdate or its answer.
 func TestErasedAfterRelease(t *testing.T) {
 	t.Parallel()

@@ -98,7 +98,7 @@ func (c *CheckIns) adopt(ctx context.Context, e *storage.Enrollment, m Message) 
 		UDID: m.UDID, Serial: e.Serial, Product: e.Product, OSVersion: e.OSVersion, User: e.User, SessionID: e.SessionID,
 		CertificateHash: m.Certificate, LastSeenAt: m.At,
 	}
-	s, err := c.sessionOf(ctx, m)
+	s, err := c.sessionOf(ctx, *e, m)
 	switch {
 	case err == nil:
 		next.SessionID, next.Account, next.User = s.ID, s.Account, s.User
