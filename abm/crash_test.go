@@ -61,7 +61,7 @@ func TestCrashAtEachStoreCall(t *testing.T) {
 		if at == 0 {
 			require.NoError(t, err)
 		}
-		w.clock.Add(2 * time.Minute) // the dead engine's lease and its open calls run out
+		w.clock.Add(4 * time.Minute) // the dead engine's lease and its open calls run out
 		require.NoError(t, lifecycle(t, w, w.engine(t), change))
 
 		stats := w.apple.Stats()

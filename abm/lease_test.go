@@ -150,10 +150,10 @@ func TestOwnersOfOneNameAreTwo(t *testing.T) {
 	a, b := w.engine(t, WithOwner("pod-0")), w.engine(t, WithOwner("pod-0"))
 	err := a.with(t.Context(), acme, func(ctx context.Context, s *step) error {
 		assert.True(t, strings.HasPrefix(a.s.owner, "pod-0/"), a.s.owner)
-		_, err := b.AssignOnce(ctx, acme)
+		_, err := b.AssignOnce(t.Context(), acme) // not ctx, which ends with the lease
 		assert.ErrorIs(t, err, storage.ErrLeaseHeld)
 		w.clock.Add(61 * time.Second)
-		_, err = b.AssignOnce(ctx, acme)
+		_, err = b.AssignOnce(t.Context(), acme)
 		assert.NoError(t, err)
 		return s.commit(ctx, storage.InventoryChange{})
 	})

@@ -93,8 +93,15 @@ func notSent(err error) bool {
 	return ok && op.Op == "dial"
 }
 
-// hint returns how long the server asked to wait.
+// hint returns how long the server asked to wait, the longest if several errors say so.
 func hint(err error) time.Duration {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var longest time.Duration
+		for _, e := range joined.Unwrap() {
+			longest = max(longest, hint(e))
+		}
+		return longest
+	}
 	if e, ok := errors.AsType[*APIError](err); ok {
 		return e.RetryAfter
 	}

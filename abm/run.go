@@ -97,6 +97,9 @@ func (e *Engine) watch(ctx context.Context, account string) {
 			}
 			e.log(account).Warn("account failed; trying again", zap.Duration("in", wait), zap.Error(err))
 		}
+		if before.Name == "" {
+			wait = min(wait, e.s.poll) // a renewed token would not be noticed
+		}
 		if e.rest(ctx, before, wait, wake) {
 			pause.Reset()
 		}

@@ -145,7 +145,7 @@ func (c *CheckIns) Authenticated(ctx context.Context, m Message) error {
 		if session, err = c.check(ctx, *e, m); err != nil {
 			return nil, err
 		}
-		if settled(*e) {
+		if settled(*e) && !handedOn(*e, session) {
 			return nil, mark(e, m, session)
 		}
 		return c.authenticate(ctx, e, m, session)

@@ -26,6 +26,16 @@ func settled(e storage.Enrollment) bool {
 	return false
 }
 
+// handedOn reports whether another person signed in for the Authenticate than for the enrollment: the device was erased.
+func handedOn(e storage.Enrollment, s *storage.EnrollmentSession) bool {
+	if s == nil || len(s.User) == 0 || len(e.User) == 0 {
+		return false
+	}
+	before, err1 := ParseUser(e.User)
+	now, err2 := ParseUser(s.User)
+	return err1 == nil && err2 == nil && (before.Issuer != now.Issuer || before.Subject != now.Subject)
+}
+
 // mark notes the Authenticate of a settled device.
 func mark(e *storage.Enrollment, m Message, s *storage.EnrollmentSession) error {
 	next := m.Certificate

@@ -78,7 +78,7 @@ func parseState(doc []byte) (State, error) {
 		return State{}, fmt.Errorf("setupexp: read run: %w", err)
 	}
 	if s.Schema != schemaVersion {
-		return State{}, fmt.Errorf("setupexp: read run: schema version %d, this code knows %d", s.Schema, schemaVersion)
+		return State{}, fmt.Errorf("%w: schema version %d, this code knows %d", errForeign, s.Schema, schemaVersion)
 	}
 	if s.Plan != nil && len(s.Items) != len(s.Plan.Items) || s.Plan == nil && len(s.Items) > 0 {
 		return State{}, fmt.Errorf("setupexp: read run: %d items do not fit the plan", len(s.Items))

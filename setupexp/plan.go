@@ -10,7 +10,8 @@ import (
 type Planner interface {
 	// Plan returns the plan for one run. A nil or empty plan means that there is nothing to do, and the device is
 	// released at once. It may be asked several times for one run and its first answer counts; after an error it is
-	// asked again until its deadline has passed, and then the device is released without a plan.
+	// asked again until its deadline has passed, and then the device is released without a plan. ctx ends after 14
+	// seconds.
 	Plan(ctx context.Context, s Subject) (*Plan, error)
 }
 

@@ -42,13 +42,17 @@ func Reduce(s State, ev Event) (State, []Effect) {
 	return next, st.out
 }
 
+// maxSkew is by how much the clocks of replicas may differ. A timer that is overdue by more was missed by all of them.
+const maxSkew = 5 * time.Minute
+
 // clock returns the time of an event as the run takes it. The clocks of replicas differ: time does not go back, and
-// only a Tick takes it to the run's next timer. So an answer that a replica took whose clock is fast ends nothing; the
-// replicas that look for due runs do, each by its own clock.
+// only a Tick takes it to the run's next timer. So an answer that a replica took whose clock is fast, by less than
+// maxSkew, ends nothing; the replicas that look for due runs do, each by its own clock. After a longer outage the first
+// event is as good as a Tick: what it begins must not be dated into the past.
 func (s *State) clock(ev Event) time.Time {
 	now := storage.Time(ev.At)
 	if _, isTick := ev.Body.(Tick); !isTick {
-		if wake := s.nextWake(); !wake.IsZero() && !now.Before(wake) {
+		if wake := s.nextWake(); !wake.IsZero() && !now.Before(wake) && now.Sub(wake) < maxSkew {
 			now = wake.Add(-time.Microsecond)
 		}
 	}

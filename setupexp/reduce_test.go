@@ -39,9 +39,9 @@ func TestARunThatIsOverRecordsOnlyResultsOfItsOwn(t *testing.T) {
 
 func TestAFastClockEndsNothing(t *testing.T) {
 	t.Parallel()
-	m := planned(t, Plan{Items: []Item{simple("a"), simple("b")}})
+	m := planned(t, Plan{Deadline: time.Minute, Items: []Item{simple("a"), simple("b")}})
 	began := m.at
-	m.at = began.Add(50 * time.Minute) // a replica's clock
+	m.at = began.Add(5 * time.Minute) // a replica's clock
 	m.do(DeviceContact{Kind: "Idle"}).ack("a").do(DeviceContact{Kind: "Idle"})
 	assert.Equal(t, StateRunning, m.s.State)
 	assert.Equal(t, ItemSucceeded, m.item("a").State)
@@ -49,6 +49,17 @@ func TestAFastClockEndsNothing(t *testing.T) {
 	assert.WithinDuration(t, began, m.s.Now, 2*time.Minute)
 	m.do(Tick{})
 	assert.Equal(t, StateReleasing, m.s.State, "a tick is believed")
+}
+
+// TestAfterAnOutageWorkHasItsTime has a device answer before the first tick after the server was down.
+func TestAfterAnOutageWorkHasItsTime(t *testing.T) {
+	t.Parallel()
+	b := simple("b")
+	b.After = []Dependency{{ID: "a"}}
+	m := planned(t, Plan{Deadline: 2 * time.Hour, Items: []Item{simple("a"), b}})
+	m.at = m.at.Add(40 * time.Minute)
+	m.ack("a").do(Tick{})
+	assert.Equal(t, ItemDispatched, m.item("b").State, "%+v", m.item("b"))
 }
 
 func TestTheNonceIsPartOfAllCommands(t *testing.T) {

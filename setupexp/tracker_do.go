@@ -153,6 +153,8 @@ func (t *Tracker) plan(ctx context.Context, s *State, e storage.Effect) error {
 	}
 	plan := *p
 	plan.Items = slices.Clone(p.Items)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout) // a plan that came late is a plan
+	defer cancel()
 	return t.Observe(ctx, Event{
 		EnrollmentID: s.Subject.EnrollmentID, Generation: s.Subject.Generation, Body: PlanResolved{Plan: plan},
 	})

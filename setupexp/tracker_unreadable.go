@@ -2,6 +2,7 @@ package setupexp
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -10,8 +11,14 @@ import (
 	"github.com/enrollkit/enrollkit/storage"
 )
 
-// Reasons of runs that ended without being read.
+// reasonUnreadable is the reason of runs that ended without being read.
 const reasonUnreadable Reason = "unreadable"
+
+// errForeign means that other code wrote a run, as during a deployment.
+var errForeign = errors.New("setupexp: read run")
+
+// foreignPatience is how long a run of other code is left to the replicas that can read it.
+const foreignPatience = 15 * time.Minute
 
 // supersede ends the run of an older generation. One that cannot be read ends all the same.
 func (t *Tracker) supersede(ctx context.Context, run storage.Run, at time.Time) error {
@@ -37,11 +44,16 @@ func (t *Tracker) endUnread(
 
 // unreadable takes an event of a run whose document cannot be read: newer code wrote it before it was rolled back, or it
 // is damaged. The device must neither wait for it nor be turned down because of it. A run that may hold its device is
-// replaced by one that only releases it; others end.
+// replaced by one that only releases it; others end. What other code wrote is left to the replicas that run that code,
+// as long as they touch it: what the device says to this one meanwhile is lost, and they will ask it again.
 func (t *Tracker) unreadable(ctx context.Context, run storage.Run, enr storage.Enrollment, ev Event, cause error) error {
 	a, ok := ev.Body.(AwaitingSeen)
 	waits := ok && a.Awaiting == storage.AwaitingTrue
 	if !run.Live && !waits {
+		return nil
+	}
+	if errors.Is(cause, errForeign) && ev.At.Sub(run.UpdatedAt) < foreignPatience {
+		t.settings.log.Warn("setup run not read: left to other replicas", zap.String("run", run.ID), zap.Error(cause))
 		return nil
 	}
 	t.settings.log.Error("setup run not read: given up", zap.String("run", run.ID), zap.Error(cause))

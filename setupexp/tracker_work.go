@@ -15,10 +15,12 @@ import (
 
 const (
 	// claimHold is how long claimed work is hidden from other trackers: how late a crash makes it. Work is given up well
-	// before: claimWork is the time for all effects of a run that were claimed together, effectTimeout for one of them.
+	// before: claimWork is the time for all effects of a run that were claimed together, effectTimeout for one of them,
+	// planTimeout for a plan.
 	claimHold     = 20 * time.Second
 	claimWork     = 15 * time.Second
 	effectTimeout = 8 * time.Second
+	planTimeout   = 14 * time.Second
 	claimLimit    = 64
 	parallel      = 32 // runs whose effects are done at once, in one process
 	effectRetry   = time.Second
@@ -212,7 +214,11 @@ func (t *Tracker) push(ctx context.Context, enrollmentID string) {
 
 // doStored does an effect on its run as it is now: the effect before may have moved it.
 func (t *Tracker) doStored(ctx context.Context, e storage.Effect) (enrollmentID string, commanded bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, effectTimeout)
+	timeout := effectTimeout
+	if EffectKind(e.Kind) == EffectPlan {
+		timeout = planTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	run, err := t.store.GetRun(ctx, e.RunID)
 	if err != nil {

@@ -131,7 +131,7 @@ func (w *world) live(ctx context.Context, f *fuse) {
 	_ = g.Wait() // ctx ended, or the database died: both are meant
 	w.handler.Store(nil)
 	assert.NoError(w.t, db.Close())
-	w.skipped.Add(int64(time.Minute))
+	w.skipped.Add(int64(5 * time.Minute))
 }
 
 // TestServerDiesAtAnyRequestAndNothingIsLost kills the server at a request to its database, each time at another one,
