@@ -33,6 +33,12 @@ func (s *Service) deviceDetails(c *call) (any, error) {
 //
 // Apple: https://developer.apple.com/documentation/devicemanagement/disown-devices
 func (s *Service) disown(c *call) (any, error) {
+	return s.eachDevice(c, func(d *device) { s.release(d, c.now, false) })
+}
+
+// eachDevice serves a call that does the same to each of its devices, with the lock held; those that the server may not
+// touch are NOT_ACCESSIBLE.
+func (s *Service) eachDevice(c *call, do func(d *device)) (any, error) {
 	in, err := s.decodeDevices(c)
 	if err != nil {
 		return nil, err
@@ -47,7 +53,7 @@ func (s *Service) disown(c *call) (any, error) {
 			out.Devices[serial] = resultNotAccessible
 			continue
 		}
-		s.release(d, c.now, false)
+		do(d)
 		out.Devices[serial] = resultSuccess
 	}
 	return out, nil

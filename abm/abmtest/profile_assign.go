@@ -64,27 +64,13 @@ func (s *Service) assign(c *call, profileUUID, serial string) (result string, re
 //
 // Apple: https://developer.apple.com/documentation/devicemanagement/clear-device-profile
 func (s *Service) removeProfile(c *call) (any, error) {
-	in, err := s.decodeDevices(c)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.endThrottles(c.now)
-	out := deviceResults{Devices: make(map[string]string, len(in.Devices))}
-	for _, serial := range in.Devices {
-		d, ok := s.accessible(c.server, serial)
-		if !ok {
-			out.Devices[serial] = resultNotAccessible
-			continue
+	return s.eachDevice(c, func(d *device) {
+		if d.cur.profileUUID == "" {
+			return
 		}
-		if d.cur.profileUUID != "" {
-			s.change(d, c.now, func(st *state) {
-				st.profileUUID, st.profileStatus = "", statusEmpty
-				st.profileAssigned, st.profilePushed = time.Time{}, time.Time{}
-			})
-		}
-		out.Devices[serial] = resultSuccess
-	}
-	return out, nil
+		s.change(d, c.now, func(st *state) {
+			st.profileUUID, st.profileStatus = "", statusEmpty
+			st.profileAssigned, st.profilePushed = time.Time{}, time.Time{}
+		})
+	})
 }

@@ -130,7 +130,7 @@ func (a *agent) call(ctx context.Context, method, path string, in, out any) erro
 	return backoff.Retry(func() error { return a.try(ctx, method, path, in, out) }, retry)
 }
 
-// try sends one request once. A status that has not changed leaves out as it is.
+// try sends a request once. A status that has not changed leaves out as it is.
 func (a *agent) try(ctx context.Context, method, path string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
 	defer cancel()
