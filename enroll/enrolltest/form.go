@@ -150,7 +150,7 @@ func nextTag(s string) (t tag, rest string) {
 		t, rest = readTag(s)
 		t.text = text.String()
 		if t.name == "script" || t.name == "style" {
-			end := strings.Index(strings.ToLower(rest), "</"+t.name)
+			end := indexFold(rest, "</"+t.name)
 			if end < 0 {
 				rest = ""
 			} else {
@@ -159,6 +159,17 @@ func nextTag(s string) (t tag, rest string) {
 		}
 		return t, rest
 	}
+}
+
+// indexFold is strings.Index for an ASCII substr in any case. Lower-casing s first would move its bytes: some letters have
+// another length in lower case.
+func indexFold(s, substr string) int {
+	for i := 0; i+len(substr) <= len(s); i++ {
+		if strings.EqualFold(s[i:i+len(substr)], substr) {
+			return i
+		}
+	}
+	return -1
 }
 
 func isTagStart(s string) bool {

@@ -196,6 +196,7 @@ func FuzzParseForms(f *testing.F) {
 	f.Add([]byte(`<form method=post><input name=a value="b"><!-- x --><textarea name=t>y</textarea></form>`))
 	f.Add([]byte(`<form><script>if (a<b)</script><select name=s><option value=1></select`))
 	f.Add([]byte("<textarea name=t></textarea><a <b <"))
+	f.Add([]byte("<script>ȺȺȺȺȺȺȺȺ</SCRIPT><form>")) // letters that are longer in lower case
 	f.Fuzz(func(t *testing.T, page []byte) {
 		for _, fm := range parseForms(page) {
 			for _, in := range fm.inputs {
