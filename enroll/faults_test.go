@@ -49,8 +49,8 @@ func (s *stopping) run(call func() error) error {
 	return err
 }
 
-func (s *stopping) FindDevices(ctx context.Context, serial string) (out []storage.Device, err error) {
-	err = s.run(func() error { out, err = s.Store.FindDevices(ctx, serial); return err })
+func (s *stopping) FindDevices(ctx context.Context, serials ...string) (out []storage.Device, err error) {
+	err = s.run(func() error { out, err = s.Store.FindDevices(ctx, serials...); return err })
 	return out, err
 }
 

@@ -28,6 +28,8 @@ type Account struct {
 	HealthSince  time.Time
 	// LastOKAt is when Apple last answered a call of this account with success.
 	LastOKAt time.Time
+	// ExpiryWarnedDays is the smallest threshold, in days before TokenExpiresAt, that was told for this token; 0: none.
+	ExpiryWarnedDays int
 
 	CreatedAt time.Time
 	UpdatedAt time.Time
@@ -71,8 +73,8 @@ type AccountStore interface {
 	UpdateAccount(ctx context.Context, a Account, acts ...Activity) error
 	// ListAccounts lists accounts by name.
 	ListAccounts(ctx context.Context, p Page) (accounts []Account, next string, err error)
-	// DeleteAccount removes the account with all that is kept for it: key pairs, cursor, devices, assignments and
-	// profiles. Enrollments, runs and activities stay.
+	// DeleteAccount removes the account with all that is kept for it: key pairs, session at Apple, nanodep's state,
+	// cursor, devices, assignments and profiles. Enrollments, runs and activities stay.
 	DeleteAccount(ctx context.Context, name string, acts ...Activity) error
 }
 

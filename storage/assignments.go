@@ -84,8 +84,11 @@ type Cursor struct {
 	LastSweepAt time.Time
 	// Loops counts the readings in a row that Apple did not let come to an end, as it repeated or refused cursors.
 	Loops int
-	// Rules identifies the rules all assignments were last planned with.
-	Rules     string
+	// Rules identifies the rules all assignments were last planned with, RulesOrder says which of two rules are newer.
+	Rules      string
+	RulesOrder int64
+	// RolloutAt is the next free slot of a roll-out that is spread over time; zero before the first.
+	RolloutAt time.Time
 	UpdatedAt time.Time
 	Version   int64
 }
@@ -129,6 +132,19 @@ type AssignmentFilter struct {
 	State   AssignmentState
 }
 
+// AssignmentStats counts the assignments of an account.
+type AssignmentStats struct {
+	// States counts them by state; states without assignments are left out.
+	States map[AssignmentState]int
+	// Blocked counts those with a Problem.
+	Blocked int
+	// Throttled counts those with Throttles and a NextAttemptAt. ThrottledUntil is the latest of these times.
+	Throttled      int
+	ThrottledUntil time.Time
+	// FirstDueAt is the earliest NextAttemptAt of all; zero if none has one.
+	FirstDueAt time.Time
+}
+
 // AssignmentStore reads assignments. They are written by InventoryStore.
 type AssignmentStore interface {
 	// GetAssignment returns one assignment.
@@ -140,6 +156,8 @@ type AssignmentStore interface {
 	DueAssignments(ctx context.Context, account string, now time.Time, limit int) ([]Assignment, error)
 	// ListAssignments lists assignments by serial.
 	ListAssignments(ctx context.Context, f AssignmentFilter, p Page) (assignments []Assignment, next string, err error)
+	// AssignmentStats counts the assignments of an account. It reads all of them: a call for once a minute.
+	AssignmentStats(ctx context.Context, account string) (AssignmentStats, error)
 }
 
 // ProfileStore keeps enrollment profiles per account.

@@ -61,8 +61,12 @@ type DeviceStore interface {
 	// DeviceDigests returns the digests of those of the devices that exist, by serial. It is the cheap way to find
 	// out which devices of a page have changed.
 	DeviceDigests(ctx context.Context, account string, serials []string) (map[string]Digest, error)
-	// FindDevices returns the records of one serial in all accounts, by account. None is no error.
-	FindDevices(ctx context.Context, serial string) ([]Device, error)
+	// FindDevices returns the records of serials in all accounts, by serial and account. None is no error.
+	FindDevices(ctx context.Context, serials ...string) ([]Device, error)
 	// ListDevices lists devices by serial.
 	ListDevices(ctx context.Context, f DeviceFilter, p Page) (devices []Device, next string, err error)
+	// ListSerials lists the serials of the devices ListDevices would list, without reading their documents.
+	ListSerials(ctx context.Context, f DeviceFilter, p Page) (serials []string, next string, err error)
+	// CountDevices returns how many devices are in an account, and how many have left it.
+	CountDevices(ctx context.Context, account string) (present, left int, err error)
 }

@@ -8,6 +8,8 @@
 //
 //	Account             one MDM server entry at Apple, with its sealed token and its health
 //	KeyPair             the RSA key Apple encrypts an account's token to; several may be staged
+//	ServiceSession      the session at Apple that all replicas of an account share
+//	NanoDEP             what nanodep keeps of an account, when it shares the store
 //	Device              what Apple says of one serial in one account (observed)
 //	Assignment          the profile one serial shall have, and what came of asking for it (desired and attempted)
 //	Profile             an enrollment profile, and its UUID once Apple knows it

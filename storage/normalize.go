@@ -92,8 +92,24 @@ func (p Profile) Normalize() (Profile, error) {
 func (c Cursor) Normalize() (Cursor, error) {
 	err := check("cursor", key("account", c.Account), ref("phase", string(c.Phase)))
 	cleanText(&c.Value, &c.Rules)
-	cleanTime(&c.LastSyncAt, &c.LastSweepAt, &c.UpdatedAt)
+	cleanTime(&c.LastSyncAt, &c.LastSweepAt, &c.RolloutAt, &c.UpdatedAt)
 	return c, err
+}
+
+// Normalize returns the session as a backend stores it, or ErrInvalid.
+func (s ServiceSession) Normalize() (ServiceSession, error) {
+	err := check("service session", key("account", s.Account))
+	cleanTime(&s.UpdatedAt)
+	cleanDocument(&s.SealedSession)
+	return s, err
+}
+
+// Normalize returns the state as a backend stores it, or ErrInvalid.
+func (n NanoDEP) Normalize() (NanoDEP, error) {
+	err := check("nanodep state", key("account", n.Account), ref("staged key pair", n.StagedKeyPairID))
+	cleanText(&n.Cursor, &n.AssignerProfileUUID)
+	cleanTime(&n.AssignerModifiedAt, &n.UpdatedAt)
+	return n, err
 }
 
 // Normalize returns the session as a backend stores it, or ErrInvalid.

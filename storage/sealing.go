@@ -13,7 +13,7 @@ import (
 
 // Sealer encrypts secrets before they reach a backend. The associated data names the record and the field, so that a
 // sealed secret copied into another record does not open. A backend only ever sees sealed bytes in:
-// Account.SealedToken, KeyPair.SealedKey, EnrollmentSession.SealedFlow; and, inside Run.Document, in the specs of items.
+// Account.SealedToken, KeyPair.SealedKey, ServiceSession.SealedSession, EnrollmentSession.SealedFlow; and, inside Run.Document, in the specs of items.
 type Sealer interface {
 	// Seal returns the ciphertext of secret.
 	Seal(ctx context.Context, secret, associatedData []byte) ([]byte, error)

@@ -5,6 +5,8 @@ package storage
 type Store interface {
 	AccountStore
 	KeyPairStore
+	ServiceSessionStore
+	NanoDEPStore
 	DeviceStore
 	AssignmentStore
 	ProfileStore

@@ -80,6 +80,8 @@ func (s *Store) DeleteAccount(ctx context.Context, name string, acts ...storage.
 		}
 		delete(s.accounts, name)
 		delete(s.cursors, name)
+		delete(s.atApple, name)
+		delete(s.nanodep, name)
 		delete(s.devices, name)
 		delete(s.assignments, name)
 		for key := range s.keyPairs {

@@ -66,3 +66,31 @@ func (s *Store) ListAssignments(ctx context.Context, f storage.AssignmentFilter,
 	assignments, next, err := page(l, s.assignments[f.Account], p)
 	return assignments, next, fail("list assignments of", f.Account, err)
 }
+
+// AssignmentStats implements storage.AssignmentStore.
+func (s *Store) AssignmentStats(ctx context.Context, account string) (storage.AssignmentStats, error) {
+	if err := s.lock(ctx); err != nil {
+		return storage.AssignmentStats{}, fail("count assignments of", account, err)
+	}
+	defer s.mu.Unlock()
+	stats := storage.AssignmentStats{States: map[storage.AssignmentState]int{}}
+	for _, a := range s.assignments[account] {
+		stats.States[a.State]++
+		if a.Problem != "" {
+			stats.Blocked++
+		}
+		if a.NextAttemptAt.IsZero() {
+			continue
+		}
+		if stats.FirstDueAt.IsZero() || a.NextAttemptAt.Before(stats.FirstDueAt) {
+			stats.FirstDueAt = a.NextAttemptAt
+		}
+		if a.Throttles > 0 {
+			stats.Throttled++
+			if a.NextAttemptAt.After(stats.ThrottledUntil) {
+				stats.ThrottledUntil = a.NextAttemptAt
+			}
+		}
+	}
+	return stats, nil
+}

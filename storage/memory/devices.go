@@ -46,18 +46,21 @@ func (s *Store) DeviceDigests(ctx context.Context, account string, serials []str
 }
 
 // FindDevices implements storage.DeviceStore.
-func (s *Store) FindDevices(ctx context.Context, serial string) ([]storage.Device, error) {
+func (s *Store) FindDevices(ctx context.Context, serials ...string) ([]storage.Device, error) {
+	if err := storage.CheckBatch(len(serials)); err != nil {
+		return nil, fail("find devices", "", err)
+	}
 	if err := s.lock(ctx); err != nil {
-		return nil, fail("find devices", serial, err)
+		return nil, fail("find devices", "", err)
 	}
 	defer s.mu.Unlock()
 	var out []storage.Device
 	for _, devices := range s.devices {
-		if d, found := devices[serial]; found {
-			out = append(out, cloneDevice(d))
-		}
+		out = append(out, pick(devices, serials, cloneDevice)...)
 	}
-	slices.SortFunc(out, func(a, b storage.Device) int { return cmp.Compare(a.Account, b.Account) })
+	slices.SortFunc(out, func(a, b storage.Device) int {
+		return cmp.Or(cmp.Compare(a.Serial, b.Serial), cmp.Compare(a.Account, b.Account))
+	})
 	return out, nil
 }
 
@@ -70,16 +73,52 @@ func (s *Store) ListDevices(ctx context.Context, f storage.DeviceFilter, p stora
 		return nil, "", fail("list devices of", f.Account, err)
 	}
 	defer s.mu.Unlock()
-	l := listing[storage.Device]{
+	devices, next, err := page(matching(f, cloneDevice), s.devices[f.Account], p)
+	return devices, next, fail("list devices of", f.Account, err)
+}
+
+// ListSerials implements storage.DeviceStore.
+func (s *Store) ListSerials(ctx context.Context, f storage.DeviceFilter, p storage.Page) ([]string, string, error) {
+	if f.Account == "" {
+		return nil, "", fail("list serials of", "", storage.ErrInvalid)
+	}
+	if err := s.lock(ctx); err != nil {
+		return nil, "", fail("list serials of", f.Account, err)
+	}
+	defer s.mu.Unlock()
+	devices, next, err := page(matching(f, same[storage.Device]), s.devices[f.Account], p)
+	var serials []string
+	for i := range devices {
+		serials = append(serials, devices[i].Serial)
+	}
+	return serials, next, fail("list serials of", f.Account, err)
+}
+
+func matching(f storage.DeviceFilter, clone func(storage.Device) storage.Device) listing[storage.Device] {
+	return listing[storage.Device]{
 		name:   "devices",
 		filter: []string{f.Account, f.Family, strconv.FormatBool(f.IncludeLeft)},
 		match: func(d *storage.Device) bool {
 			return (f.Family == "" || d.Family == f.Family) && (f.IncludeLeft || d.Present())
 		},
-		clone: cloneDevice,
+		clone: clone,
 	}
-	devices, next, err := page(l, s.devices[f.Account], p)
-	return devices, next, fail("list devices of", f.Account, err)
+}
+
+// CountDevices implements storage.DeviceStore.
+func (s *Store) CountDevices(ctx context.Context, account string) (present, left int, err error) {
+	if err := s.lock(ctx); err != nil {
+		return 0, 0, fail("count devices of", account, err)
+	}
+	defer s.mu.Unlock()
+	for _, d := range s.devices[account] {
+		if d.Present() {
+			present++
+		} else {
+			left++
+		}
+	}
+	return present, left, nil
 }
 
 func cloneDevice(d storage.Device) storage.Device {

@@ -19,6 +19,8 @@ type Store struct {
 	devices     map[string]map[string]storage.Device
 	assignments map[string]map[string]storage.Assignment
 	profiles    map[pair]storage.Profile // by account and fingerprint
+	atApple     map[string]storage.ServiceSession
+	nanodep     map[string]storage.NanoDEP
 	cursors     map[string]storage.Cursor
 	sessions    map[string]storage.EnrollmentSession
 	enrollments map[string]storage.Enrollment
@@ -42,6 +44,8 @@ func New() *Store {
 		devices:     map[string]map[string]storage.Device{},
 		assignments: map[string]map[string]storage.Assignment{},
 		profiles:    map[pair]storage.Profile{},
+		atApple:     map[string]storage.ServiceSession{},
+		nanodep:     map[string]storage.NanoDEP{},
 		cursors:     map[string]storage.Cursor{},
 		sessions:    map[string]storage.EnrollmentSession{},
 		enrollments: map[string]storage.Enrollment{},

@@ -62,6 +62,8 @@ func (s *Store) DeleteAccount(ctx context.Context, name string, acts ...storage.
 		}
 		for _, query := range []string{
 			"DELETE FROM enrollkit_key_pairs WHERE account = ?",
+			"DELETE FROM enrollkit_service_sessions WHERE account = ?",
+			"DELETE FROM enrollkit_nanodep WHERE account = ?",
 			"DELETE FROM enrollkit_cursors WHERE account = ?",
 			"DELETE FROM enrollkit_devices WHERE account = ?",
 			"DELETE FROM enrollkit_assignments WHERE account = ?",

@@ -51,12 +51,16 @@ func (s *Store) DeviceDigests(ctx context.Context, account string, serials []str
 }
 
 // FindDevices implements storage.DeviceStore.
-func (s *Store) FindDevices(ctx context.Context, serial string) ([]storage.Device, error) {
-	if !storage.ValidKey(serial) {
-		return nil, s.fail(ctx, "find devices", serial, ctx.Err())
+func (s *Store) FindDevices(ctx context.Context, serials ...string) ([]storage.Device, error) {
+	if err := storage.CheckBatch(len(serials)); err != nil {
+		return nil, s.fail(ctx, "find devices", "", err)
 	}
-	out, err := many(ctx, s, s.db, devices(), " WHERE serial = ? ORDER BY account", serial)
-	return out, s.fail(ctx, "find devices", serial, err)
+	keys, err := jsonKeys(serials)
+	if err != nil {
+		return nil, s.fail(ctx, "find devices", "", err)
+	}
+	out, err := many(ctx, s, s.db, devices(), " WHERE serial"+s.d.inList+" ORDER BY serial, account", keys)
+	return out, s.fail(ctx, "find devices", "", err)
 }
 
 // ListDevices implements storage.DeviceStore.
@@ -64,10 +68,39 @@ func (s *Store) ListDevices(ctx context.Context, f storage.DeviceFilter, p stora
 	if f.Account == "" {
 		return nil, "", s.fail(ctx, "list devices of", "", storage.ErrInvalid)
 	}
+	out, next, err := list(ctx, s, devices(), inDevices(f, p), text, func(d *storage.Device) string { return d.Serial })
+	return out, next, s.fail(ctx, "list devices of", f.Account, err)
+}
+
+// ListSerials implements storage.DeviceStore.
+func (s *Store) ListSerials(ctx context.Context, f storage.DeviceFilter, p storage.Page) ([]string, string, error) {
+	if f.Account == "" {
+		return nil, "", s.fail(ctx, "list serials of", "", storage.ErrInvalid)
+	}
+	serials := table[string]{
+		name: devices().name, columns: []string{"serial"},
+		fields: func(serial *string) []any { return []any{serial} },
+	}
+	out, next, err := list(ctx, s, serials, inDevices(f, p), text, func(serial *string) string { return *serial })
+	return out, next, s.fail(ctx, "list serials of", f.Account, err)
+}
+
+func inDevices(f storage.DeviceFilter, p storage.Page) listing {
 	l := listing{order: "serial", page: p}
 	l.equal("account", f.Account)
 	l.equal("family", f.Family)
 	l.when(!f.IncludeLeft, "left_at IS NULL")
-	out, next, err := list(ctx, s, devices(), l, text, func(d *storage.Device) string { return d.Serial })
-	return out, next, s.fail(ctx, "list devices of", f.Account, err)
+	return l
+}
+
+// CountDevices implements storage.DeviceStore.
+func (s *Store) CountDevices(ctx context.Context, account string) (present, left int, err error) {
+	if !storage.ValidKey(account) {
+		return 0, 0, s.fail(ctx, "count devices of", account, ctx.Err())
+	}
+	const query = "SELECT COUNT(*) - COUNT(left_at), COUNT(left_at) FROM enrollkit_devices WHERE account = ?"
+	if err := s.db.QueryRowContext(ctx, s.sql(query), account).Scan(&present, &left); err != nil {
+		return 0, 0, s.fail(ctx, "count devices of", account, err)
+	}
+	return present, left, nil
 }

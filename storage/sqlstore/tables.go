@@ -25,14 +25,14 @@ func accounts() table[storage.Account] {
 		name: "enrollkit_accounts",
 		columns: []string{
 			"name", "server_uuid", "base_url", "key_pair_id", "sealed_token", "token_expires_at", "detail", "health",
-			"health_reason", "health_since", "last_ok_at", "created_at", "updated_at", "version",
+			"health_reason", "health_since", "last_ok_at", "expiry_warned_days", "created_at", "updated_at", "version",
 		},
 		keys: 1,
 		fields: func(a *storage.Account) []any {
 			return []any{
 				&a.Name, refField{&a.ServerUUID}, &a.BaseURL, &a.KeyPairID, doc(&a.SealedToken), at(&a.TokenExpiresAt),
 				doc(&a.Detail), (*string)(&a.Health), &a.HealthReason, at(&a.HealthSince), at(&a.LastOKAt),
-				at(&a.CreatedAt), at(&a.UpdatedAt), &a.Version,
+				&a.ExpiryWarnedDays, at(&a.CreatedAt), at(&a.UpdatedAt), &a.Version,
 			}
 		},
 	}
@@ -45,6 +45,34 @@ func keyPairs() table[storage.KeyPair] {
 		keys:    2,
 		fields: func(k *storage.KeyPair) []any {
 			return []any{&k.Account, &k.ID, doc(&k.Certificate), doc(&k.SealedKey), at(&k.CreatedAt)}
+		},
+	}
+}
+
+func serviceSessions() table[storage.ServiceSession] {
+	return table[storage.ServiceSession]{
+		name:    "enrollkit_service_sessions",
+		columns: []string{"account", "sealed_session", "token_digest", "updated_at", "version"},
+		keys:    1,
+		fields: func(s *storage.ServiceSession) []any {
+			return []any{&s.Account, doc(&s.SealedSession), digestField{&s.TokenDigest}, at(&s.UpdatedAt), &s.Version}
+		},
+	}
+}
+
+func nanodepStates() table[storage.NanoDEP] {
+	return table[storage.NanoDEP]{
+		name: "enrollkit_nanodep",
+		columns: []string{
+			"account", "sync_cursor", "assigner_profile_uuid", "assigner_modified_at", "staged_key_pair_id", "updated_at",
+			"version",
+		},
+		keys: 1,
+		fields: func(n *storage.NanoDEP) []any {
+			return []any{
+				&n.Account, &n.Cursor, &n.AssignerProfileUUID, at(&n.AssignerModifiedAt), &n.StagedKeyPairID, at(&n.UpdatedAt),
+				&n.Version,
+			}
 		},
 	}
 }
@@ -103,13 +131,14 @@ func cursors() table[storage.Cursor] {
 	return table[storage.Cursor]{
 		name: "enrollkit_cursors",
 		columns: []string{
-			"account", "value", "phase", "last_sync_at", "last_sweep_at", "loops", "rules", "updated_at", "version",
+			"account", "value", "phase", "last_sync_at", "last_sweep_at", "loops", "rules", "rules_order", "rollout_at",
+			"updated_at", "version",
 		},
 		keys: 1,
 		fields: func(c *storage.Cursor) []any {
 			return []any{
-				&c.Account, &c.Value, (*string)(&c.Phase), at(&c.LastSyncAt), at(&c.LastSweepAt), &c.Loops, &c.Rules, at(&c.UpdatedAt),
-				&c.Version,
+				&c.Account, &c.Value, (*string)(&c.Phase), at(&c.LastSyncAt), at(&c.LastSweepAt), &c.Loops, &c.Rules,
+				&c.RulesOrder, at(&c.RolloutAt), at(&c.UpdatedAt), &c.Version,
 			}
 		},
 	}

@@ -167,6 +167,8 @@ func deletingAccounts(t *testing.T, open Open) {
 			withAccount(t, s, account)
 			ok(t, s.CreateKeyPair(ctx, newKeyPair(t, 1, account, "k")))
 			ok(t, s.PutProfile(ctx, storage.Fence{}, newProfile(t, 1, account, "p")))
+			ok(t, s.PutServiceSession(ctx, newServiceSession(t, 1, account)))
+			ok(t, s.PutNanoDEP(ctx, newNanoDEP(t, 1, account)))
 			cursor := newCursor(t, 1, account)
 			ok(t, s.CommitInventory(ctx, storage.InventoryChange{
 				Account: account, Cursor: &cursor,
@@ -194,6 +196,10 @@ func deletingAccounts(t *testing.T, open Open) {
 		ok(t, err)
 		equal(t, len(due), 0)
 		_, err = s.GetCursor(ctx, "acme")
+		isErr(t, err, storage.ErrNotFound)
+		_, err = s.GetServiceSession(ctx, "acme")
+		isErr(t, err, storage.ErrNotFound)
+		_, err = s.GetNanoDEP(ctx, "acme")
 		isErr(t, err, storage.ErrNotFound)
 
 		withAccount(t, s, "acme") // the name is free and starts from nothing

@@ -51,12 +51,14 @@ func RunAssignments(t *testing.T, open Open) {
 	})
 	readingAssignments(t, open)
 	dueAssignments(t, open)
+	countingAssignments(t, open)
 	cancelled(t, open, func(t testing.TB, s storage.Store) map[string]func(context.Context) error {
 		withAccount(t, s, "acme")
 		return map[string]func(context.Context) error{
 			"GetAssignment":   func(ctx context.Context) error { _, err := s.GetAssignment(ctx, "acme", "s"); return err },
 			"GetAssignments":  func(ctx context.Context) error { _, err := s.GetAssignments(ctx, "acme", []string{"s"}); return err },
 			"DueAssignments":  func(ctx context.Context) error { _, err := s.DueAssignments(ctx, "acme", epoch(), 1); return err },
+			"AssignmentStats": func(ctx context.Context) error { _, err := s.AssignmentStats(ctx, "acme"); return err },
 			"ListAssignments": func(ctx context.Context) error { _, _, err := listPage(listAssignments(ctx, s, "acme")); return err },
 		}
 	})
@@ -141,5 +143,40 @@ func dueAssignments(t *testing.T, open Open) {
 		full, err := s.GetAssignment(ctx, "acme", "first")
 		ok(t, err)
 		equal(t, due, []storage.Assignment{full})
+	})
+}
+
+func countingAssignments(t *testing.T, open Open) {
+	sentence(t, open, "AssignmentStats counts the assignments of an account", func(t *testing.T, s storage.Store) {
+		ctx, now := t.Context(), epoch()
+		withAccount(t, s, "acme")
+		withAccount(t, s, "other")
+		at := func(account, serial string, state storage.AssignmentState, next time.Time, throttles int, problem string) storage.Assignment {
+			a := newAssignment(t, 1, account, serial)
+			a.State, a.NextAttemptAt, a.Throttles, a.Problem = state, next, throttles, problem
+			return a
+		}
+		commitAssignments(t, s, "acme",
+			at("acme", "a", storage.AssignmentPending, now.Add(time.Hour), 1, ""),
+			at("acme", "b", storage.AssignmentPending, now.Add(3*time.Hour), 2, ""),
+			at("acme", "c", storage.AssignmentPending, now.Add(-time.Hour), 0, "why"),
+			at("acme", "d", storage.AssignmentSatisfied, time.Time{}, 1, ""),
+			at("acme", "e", "Pending", time.Time{}, 0, "why"),
+			at("acme", "f", storage.AssignmentAssigned, now.Add(9*time.Hour), 0, ""),
+		)
+		commitAssignments(t, s, "other", at("other", "x", storage.AssignmentParked, time.Unix(0, 0), 1, "why"))
+		got, err := s.AssignmentStats(ctx, "acme")
+		ok(t, err)
+		equal(t, got, storage.AssignmentStats{
+			States: map[storage.AssignmentState]int{
+				storage.AssignmentPending: 3, storage.AssignmentSatisfied: 1, "Pending": 1, storage.AssignmentAssigned: 1,
+			},
+			Blocked: 2, Throttled: 2, ThrottledUntil: now.Add(3 * time.Hour), FirstDueAt: now.Add(-time.Hour),
+		})
+		for _, account := range []string{"Acme", "", "\xff"} {
+			got, err := s.AssignmentStats(ctx, account)
+			ok(t, err)
+			equal(t, got, storage.AssignmentStats{States: map[storage.AssignmentState]int{}})
+		}
 	})
 }

@@ -83,6 +83,8 @@ type snapshot struct {
 	Assignments []storage.Assignment
 	Profiles    []storage.Profile
 	Cursors     []storage.Cursor
+	AtApple     []storage.ServiceSession
+	NanoDEP     []storage.NanoDEP
 	Enrollments []storage.Enrollment
 	Runs        []storage.Run
 	Effects     []storage.Effect
@@ -107,6 +109,16 @@ func snap(t testing.TB, s storage.Store) snapshot {
 		if !errors.Is(err, storage.ErrNotFound) {
 			ok(t, err)
 			all.Cursors = append(all.Cursors, c)
+		}
+		session, err := s.GetServiceSession(ctx, a.Name)
+		if !errors.Is(err, storage.ErrNotFound) {
+			ok(t, err)
+			all.AtApple = append(all.AtApple, session)
+		}
+		state, err := s.GetNanoDEP(ctx, a.Name)
+		if !errors.Is(err, storage.ErrNotFound) {
+			ok(t, err)
+			all.NanoDEP = append(all.NanoDEP, state)
 		}
 	}
 	all.Enrollments = collect(t, storage.MaxPageSize, listEnrollments(ctx, s))

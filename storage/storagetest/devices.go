@@ -60,7 +60,12 @@ func RunDevices(t *testing.T, open Open) {
 			"GetDevices":    func(ctx context.Context) error { _, err := s.GetDevices(ctx, "acme", []string{"s"}); return err },
 			"DeviceDigests": func(ctx context.Context) error { _, err := s.DeviceDigests(ctx, "acme", []string{"s"}); return err },
 			"FindDevices":   func(ctx context.Context) error { _, err := s.FindDevices(ctx, "s"); return err },
-			"ListDevices":   func(ctx context.Context) error { _, _, err := listPage(listDevices(ctx, s, "acme")); return err },
+			"CountDevices":  func(ctx context.Context) error { _, _, err := s.CountDevices(ctx, "acme"); return err },
+			"ListSerials": func(ctx context.Context) error {
+				_, _, err := s.ListSerials(ctx, storage.DeviceFilter{Account: "acme"}, storage.Page{})
+				return err
+			},
+			"ListDevices": func(ctx context.Context) error { _, _, err := listPage(listDevices(ctx, s, "acme")); return err },
 		}
 	})
 }
@@ -115,20 +120,29 @@ func readingDevices(t *testing.T, open Open) {
 		_, err = s.DeviceDigests(ctx, "acme", ask)
 		isErr(t, err, storage.ErrTooLarge)
 	})
-	sentence(t, open, "FindDevices returns one serial in all accounts, by account", func(t *testing.T, s storage.Store) {
+	sentence(t, open, "FindDevices returns serials in all accounts, by serial and account", func(t *testing.T, s storage.Store) {
 		ctx := t.Context()
 		var want []storage.Device
 		for i, account := range keysInOrder() {
 			withAccount(t, s, account)
 			want = append(want, newDevice(t, i+1, account, "s"))
-			commitDevices(t, s, account, want[i], newDevice(t, 50, account, "S"))
+			commitDevices(t, s, account, want[i], newDevice(t, 50, account, "S"), newDevice(t, 51, account, "T"))
 		}
 		got, err := s.FindDevices(ctx, "s")
 		ok(t, err)
 		equal(t, got, want)
-		none, err := s.FindDevices(ctx, "")
+		both, err := s.FindDevices(ctx, "s", "none", "S", "s", "", "\xff")
 		ok(t, err)
-		equal(t, len(none), 0)
+		equal(t, len(both), 2*len(want))
+		equal(t, both[len(want):], want)
+		equal(t, both[0].Serial, "S")
+		for _, keys := range [][]string{nil, {""}} {
+			none, err := s.FindDevices(ctx, keys...)
+			ok(t, err)
+			equal(t, len(none), 0)
+		}
+		_, err = s.FindDevices(ctx, serials(storage.MaxBatch+1)...)
+		isErr(t, err, storage.ErrTooLarge)
 	})
 }
 
@@ -167,10 +181,26 @@ func listingDevices(t *testing.T, open Open) {
 				equal(t, collect(t, limit, func(p storage.Page) ([]storage.Device, string, error) {
 					return s.ListDevices(ctx, c.f, p)
 				}), c.want)
+				var want []string
+				for i := range c.want {
+					want = append(want, c.want[i].Serial)
+				}
+				equal(t, collect(t, limit, func(p storage.Page) ([]string, string, error) {
+					return s.ListSerials(ctx, c.f, p)
+				}), want)
 			}
 		}
 		_, _, err := s.ListDevices(ctx, storage.DeviceFilter{}, storage.Page{})
 		isErr(t, err, storage.ErrInvalid)
+		_, _, err = s.ListSerials(ctx, storage.DeviceFilter{}, storage.Page{})
+		isErr(t, err, storage.ErrInvalid)
+		_, _, err = s.ListSerials(ctx, storage.DeviceFilter{Account: "acme"}, storage.Page{After: "x"})
+		isErr(t, err, storage.ErrBadCursor)
+		for account, want := range map[string][2]int{"acme": {4, 4}, "Acme": {}, "": {}, "\xff": {}} {
+			present, left, err := s.CountDevices(ctx, account)
+			ok(t, err)
+			equal(t, [2]int{present, left}, want)
+		}
 	})
 	sentence(t, open, "A limit above MaxPageSize means MaxPageSize", func(t *testing.T, s storage.Store) {
 		ctx := t.Context()

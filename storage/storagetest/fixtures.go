@@ -138,6 +138,20 @@ func newCursor(t testing.TB, n int, account string) storage.Cursor {
 	return c
 }
 
+// newServiceSession returns one that does not exist yet.
+func newServiceSession(t testing.TB, n int, account string) storage.ServiceSession {
+	s := filled[storage.ServiceSession](t, n)
+	s.Account, s.Version = account, 0
+	return s
+}
+
+// newNanoDEP returns one that does not exist yet.
+func newNanoDEP(t testing.TB, n int, account string) storage.NanoDEP {
+	v := filled[storage.NanoDEP](t, n)
+	v.Account, v.Version = account, 0
+	return v
+}
+
 func newSession(t testing.TB, n int, id string) storage.EnrollmentSession {
 	s := filled[storage.EnrollmentSession](t, n)
 	s.ID = id

@@ -27,6 +27,8 @@ func Run(t *testing.T, open Open) {
 	t.Helper()
 	t.Run("Accounts", func(t *testing.T) { RunAccounts(t, open) })
 	t.Run("KeyPairs", func(t *testing.T) { RunKeyPairs(t, open) })
+	t.Run("ServiceSessions", func(t *testing.T) { RunServiceSessions(t, open) })
+	t.Run("NanoDEP", func(t *testing.T) { RunNanoDEP(t, open) })
 	t.Run("Devices", func(t *testing.T) { RunDevices(t, open) })
 	t.Run("Assignments", func(t *testing.T) { RunAssignments(t, open) })
 	t.Run("Profiles", func(t *testing.T) { RunProfiles(t, open) })

@@ -13,6 +13,7 @@ CREATE TABLE enrollkit_accounts (
     health_reason    TEXT    NOT NULL,
     health_since     INTEGER,
     last_ok_at       INTEGER,
+    expiry_warned_days INTEGER NOT NULL,
     created_at       INTEGER,
     updated_at       INTEGER,
     version          INTEGER NOT NULL
@@ -25,6 +26,24 @@ CREATE TABLE enrollkit_key_pairs (
     sealed_key  BLOB,
     created_at  INTEGER,
     PRIMARY KEY (account, id)
+);
+
+CREATE TABLE enrollkit_service_sessions (
+    account        TEXT    NOT NULL PRIMARY KEY,
+    sealed_session BLOB,
+    token_digest   BLOB    NOT NULL,
+    updated_at     INTEGER,
+    version        INTEGER NOT NULL
+);
+
+CREATE TABLE enrollkit_nanodep (
+    account               TEXT    NOT NULL PRIMARY KEY,
+    sync_cursor           TEXT    NOT NULL,
+    assigner_profile_uuid TEXT    NOT NULL,
+    assigner_modified_at  INTEGER,
+    staged_key_pair_id    TEXT    NOT NULL,
+    updated_at            INTEGER,
+    version               INTEGER NOT NULL
 );
 
 CREATE TABLE enrollkit_devices (
@@ -95,6 +114,8 @@ CREATE TABLE enrollkit_cursors (
     last_sweep_at INTEGER,
     loops         INTEGER NOT NULL,
     rules         TEXT    NOT NULL,
+    rules_order   INTEGER NOT NULL,
+    rollout_at    INTEGER,
     updated_at    INTEGER,
     version       INTEGER NOT NULL
 );
