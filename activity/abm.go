@@ -19,6 +19,15 @@ type KeyPairCreated struct {
 // Kind implements Event.
 func (KeyPairCreated) Kind() string { return "key_pair_created" }
 
+// KeyPairDeleted says that a key pair for server tokens was removed, as no token can be encrypted to it any more.
+type KeyPairDeleted struct {
+	On
+	KeyPairID string `json:"key_pair_id"`
+}
+
+// Kind implements Event.
+func (KeyPairDeleted) Kind() string { return "key_pair_deleted" }
+
 // TokenImported says that a server token was imported, the first one or a renewal.
 type TokenImported struct {
 	On
@@ -34,6 +43,17 @@ type TokenImported struct {
 // Kind implements Event.
 func (TokenImported) Kind() string { return "token_imported" }
 
+// TokenExpiring says that a server token ends within so many days (30, 14, 7, 1), or that it has ended (0). Each is
+// told once per token.
+type TokenExpiring struct {
+	On
+	Days      int       `json:"days"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// Kind implements Event.
+func (TokenExpiring) Kind() string { return "token_expiring" }
+
 // AccountHealthChanged says that an account stands differently with Apple.
 type AccountHealthChanged struct {
 	On
@@ -48,6 +68,7 @@ func (AccountHealthChanged) Kind() string { return "account_health_changed" }
 // AccountDeleted says that an account and all that was kept for it was removed.
 type AccountDeleted struct {
 	On
+	Devices int `json:"devices"` // how many it had
 }
 
 // Kind implements Event.

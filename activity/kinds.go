@@ -14,7 +14,9 @@ func kinds() map[string]func(storage.Activity) (Event, error) {
 	return map[string]func(storage.Activity) (Event, error){
 		AccountCreated{}.Kind():       parser[AccountCreated](),
 		KeyPairCreated{}.Kind():       parser[KeyPairCreated](),
+		KeyPairDeleted{}.Kind():       parser[KeyPairDeleted](),
 		TokenImported{}.Kind():        parser[TokenImported](),
+		TokenExpiring{}.Kind():        parser[TokenExpiring](),
 		AccountHealthChanged{}.Kind(): parser[AccountHealthChanged](),
 		AccountDeleted{}.Kind():       parser[AccountDeleted](),
 		DeviceAdded{}.Kind():          parser[DeviceAdded](),

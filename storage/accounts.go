@@ -28,7 +28,8 @@ type Account struct {
 	HealthSince  time.Time
 	// LastOKAt is when Apple last answered a call of this account with success.
 	LastOKAt time.Time
-	// ExpiryWarnedDays is the smallest threshold, in days before TokenExpiresAt, that was told for this token; 0: none.
+	// ExpiryWarnedDays is the smallest threshold, in days before TokenExpiresAt, that was told for this token; 0: none,
+	// -1: its end as well.
 	ExpiryWarnedDays int
 
 	CreatedAt time.Time
@@ -41,7 +42,7 @@ type Health string
 
 // Health values.
 const (
-	HealthNew            Health = "new"              // no token yet
+	HealthNew            Health = "new"              // no token yet, or one that was not tried yet
 	HealthOK             Health = "ok"               // the last call worked
 	HealthExpiring       Health = "expiring"         // works; the token ends soon
 	HealthExpired        Health = "expired"          // the token's time is over
