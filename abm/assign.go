@@ -63,28 +63,24 @@ func (s *step) assign(ctx context.Context) (AssignResult, error) {
 
 // resolveAgain plans the assignments that have a problem. It returns what is due to be asked for now.
 func (s *step) resolveAgain(ctx context.Context, due []storage.Assignment, stored map[string]storage.Device) ([]storage.Assignment, error) {
+	wants, err := s.wantsOfProblems(ctx, due, stored)
+	if err != nil {
+		return nil, err
+	}
 	var again []storage.Assignment
-	wants := make(map[string]desire)
 	ready := due[:0:0]
 	for _, a := range due {
-		if a.Problem == "" {
+		w, decided := wants[a.Serial]
+		switch {
+		case a.Problem == "":
 			ready = append(ready, a)
-			continue
+		case decided && w.err == nil && w.print == a.Profile && !idle(&a):
+			// Over, unless the profile still cannot be defined. ProblemSince is kept until that is known.
+			a.Problem = ""
+			ready = append(ready, a)
+		default:
+			again = append(again, a)
 		}
-		if d, ok := stored[a.Serial]; ok {
-			w, err := s.desireIfPresent(ctx, &d)
-			if err != nil {
-				return nil, err
-			}
-			wants[a.Serial] = w
-			if w.err == nil && w.print == a.Profile && !idle(&a) {
-				// Over, unless the profile still cannot be defined. ProblemSince is kept until that is known.
-				a.Problem = ""
-				ready = append(ready, a)
-				continue
-			}
-		}
-		again = append(again, a)
 	}
 	now := s.e.s.now()
 	written, err := s.e.writeRows(ctx, s.fence, nil, again, func(a *storage.Assignment) ([]activity.Event, bool) {
@@ -113,6 +109,25 @@ func (s *step) resolveAgain(ctx context.Context, due []storage.Assignment, store
 		}
 	}
 	return ready, nil
+}
+
+// wantsOfProblems returns what is wanted now for those of the assignments that have a problem, by serial.
+func (s *step) wantsOfProblems(ctx context.Context, due []storage.Assignment, stored map[string]storage.Device) (map[string]desire, error) {
+	var devices []*storage.Device
+	for i := range due {
+		if d, ok := stored[due[i].Serial]; ok && due[i].Problem != "" {
+			devices = append(devices, &d)
+		}
+	}
+	wants, err := s.desires(ctx, devices)
+	if err != nil {
+		return nil, err
+	}
+	m := make(map[string]desire, len(wants))
+	for i, d := range devices {
+		m[d.Serial] = wants[i]
+	}
+	return m, nil
 }
 
 // askAll asks for assignments, grouped by profile. A profile for which Apple cannot be asked does not hold back the others.

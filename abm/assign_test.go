@@ -242,7 +242,7 @@ func TestRefusedProfileHoldsBackNoOther(t *testing.T) {
 		families[d.Family]++
 	}
 	refuse := testProfile("Refused")
-	r, err := NewStaticResolver(StaticRules{Default: testProfile("Fine"), Families: familyProfiles("Mac", refuse)})
+	r, err := NewStaticResolver(StaticRules{Rules: []Rule{{Families: []string{"Mac"}, Profile: refuse}, {Profile: testProfile("Fine")}}})
 	require.NoError(t, err)
 	e, err := New(w.store, w.sealer, r, w.opts...)
 	require.NoError(t, err)

@@ -59,23 +59,23 @@ func ExampleNewStaticResolver() {
 	mac.ProfileName = "Macs"
 	mobile := depprofile.Default("https://mdm.example.com/mobile")
 	mobile.ProfileName = "Everything else"
-	r := must(abm.NewStaticResolver(abm.StaticRules{
-		Serials:  map[string]*depprofile.Profile{"C02LAB0001": nil}, // left alone
-		Families: map[string]*depprofile.Profile{"Mac": mac},
-		Default:  mobile,
-	}))
-	for _, d := range []storage.Device{{Serial: "C02LAB0001", Family: "Mac"}, {Serial: "C02XK1JDJGH5", Family: "Mac"}, {Serial: "DMQX7000JF8J", Family: "iPad"}} {
-		p := must(r.Resolve(context.Background(), d))
-		if p == nil {
-			fmt.Println(d.Serial, "left alone")
-			continue
+	r := must(abm.NewStaticResolver(abm.StaticRules{Rules: []abm.Rule{
+		{Name: "the lab", Serials: []string{"C02LAB0001"}}, // no profile: left alone
+		{Name: "Macs", Families: []string{"Mac"}, Profile: mac},
+		{Name: "all else", Profile: mobile},
+	}}))
+	devices := []storage.Device{{Serial: "C02LAB0001", Family: "Mac"}, {Serial: "C02XK1JDJGH5", Family: "Mac"}, {Serial: "DMQX7000JF8J", Family: "iPad"}}
+	for i, d := range must(r.Resolve(context.Background(), devices)) {
+		name := "left alone"
+		if d.Profile != nil {
+			name = d.Profile.ProfileName
 		}
-		fmt.Println(d.Serial, p.ProfileName)
+		fmt.Printf("%s: %s (%s)\n", devices[i].Serial, name, d.Reason)
 	}
 	// Output:
-	// C02LAB0001 left alone
-	// C02XK1JDJGH5 Macs
-	// DMQX7000JF8J Everything else
+	// C02LAB0001: left alone (the lab)
+	// C02XK1JDJGH5: Macs (Macs)
+	// DMQX7000JF8J: Everything else (all else)
 }
 
 func ExampleAPIError() {

@@ -65,15 +65,18 @@ func (s *step) lookAt(
 		}
 	}
 	sights := s.sightings(here, shown)
+	devices := make([]*storage.Device, len(sights))
+	for i := range sights {
+		devices[i] = &sights[i].row
+		stored[devices[i].Serial] = *devices[i]
+	}
+	wants, err := s.desires(ctx, devices)
+	if err != nil {
+		return nil, err
+	}
 	changed := make(map[string]changedSight, len(sights))
 	for i := range sights {
-		row := &sights[i].row
-		stored[row.Serial] = *row
-		want, err := s.desireIfPresent(ctx, row)
-		if err != nil {
-			return nil, err
-		}
-		changed[row.Serial] = changedSight{&sights[i], want}
+		changed[sights[i].row.Serial] = changedSight{&sights[i], wants[i]}
 	}
 	now := s.e.s.now()
 	failures := make(map[string]int, len(rows))

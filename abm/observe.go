@@ -212,8 +212,9 @@ func (s *step) planned(ctx context.Context, sights []sighting) (storage.Inventor
 		return c, nil
 	}
 	serials := make([]string, len(sights))
+	devices := make([]*storage.Device, len(sights))
 	for i := range sights {
-		serials[i] = sights[i].row.Serial
+		serials[i], devices[i] = sights[i].row.Serial, &sights[i].row
 	}
 	rows, err := s.e.store.GetAssignments(ctx, s.account, serials)
 	if err != nil {
@@ -223,28 +224,21 @@ func (s *step) planned(ctx context.Context, sights []sighting) (storage.Inventor
 	for _, r := range rows {
 		old[r.Serial] = r
 	}
+	wants, err := s.desires(ctx, devices)
+	if err != nil {
+		return c, err
+	}
 	now := s.e.s.now()
 	var evs []activity.Event
 	for i := range sights {
 		sg := &sights[i]
 		c.Devices = append(c.Devices, sg.row)
 		evs = append(evs, sg.events...)
-		want, err := s.desireIfPresent(ctx, &sg.row)
-		if err != nil {
-			return c, err
-		}
-		if a, more, ok := plan(old[sg.row.Serial], &sg.row, want, sg.returned, now); ok {
+		if a, more, ok := plan(old[sg.row.Serial], &sg.row, wants[i], sg.returned, now); ok {
 			c.Assignments = append(c.Assignments, a)
 			evs = append(evs, more...)
 		}
 	}
 	c.Activities = s.activities(evs)
 	return c, nil
-}
-
-func (s *step) desireIfPresent(ctx context.Context, d *storage.Device) (desire, error) {
-	if !d.Present() {
-		return desire{}, nil
-	}
-	return s.desire(ctx, *d)
 }

@@ -16,9 +16,10 @@ const (
 // desire is what is wanted for one device: a profile by fingerprint (empty: none) with Apple's UUID if it has one, or
 // the reason why it cannot be told.
 type desire struct {
-	print string
-	uuid  string
-	err   error
+	print  string
+	uuid   string
+	reason string // what decided, for people
+	err    error
 }
 
 // has reports whether Apple shows d with the profile. Status "removed" does not count, whatever the UUID says.

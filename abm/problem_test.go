@@ -32,13 +32,17 @@ func newRuleBook() *ruleBook {
 	return &ruleBook{want: func(storage.Device) *depprofile.Profile { return p }}
 }
 
-func (r *ruleBook) Rules() string { return string('a' + r.rules.Load()) }
+func (r *ruleBook) Rules() Rules { return Rules{ID: string('a' + r.rules.Load())} }
 
-func (r *ruleBook) Resolve(_ context.Context, d storage.Device) (*depprofile.Profile, error) {
+func (r *ruleBook) Resolve(_ context.Context, devices []storage.Device) ([]Decision, error) {
 	if r.fail.Load() {
 		return nil, errors.New("directory is down")
 	}
-	return r.want(d), nil
+	out := make([]Decision, len(devices))
+	for i := range devices {
+		out[i].Profile = r.want(devices[i])
+	}
+	return out, nil
 }
 
 // replan changes the rules, while the resolver works or fails, and has all devices planned.
@@ -230,7 +234,7 @@ func undefinable(t *testing.T, status int, body string) {
 	for printOf(t, bad) > printOf(t, good) {
 		bad.ProfileName += "d" // it comes first
 	}
-	r, err := NewStaticResolver(StaticRules{Families: familyProfiles("Mac", bad), Default: good})
+	r, err := NewStaticResolver(StaticRules{Rules: []Rule{{Families: []string{"Mac"}, Profile: bad}, {Profile: good}}})
 	require.NoError(t, err)
 	e, err := New(w.store, w.sealer, r, w.opts...)
 	require.NoError(t, err)

@@ -11,7 +11,7 @@ import (
 // replan asks the resolver for all devices and stores what is wanted where it differs. The rules are recorded at the end: if
 // it is interrupted it begins again, and finds nothing to change in what it had done.
 func (s *step) replan(ctx context.Context) (int, error) {
-	rules := s.e.resolver.Rules()
+	rules := s.e.resolver.Rules().ID
 	changed := 0
 	err := s.eachPage(ctx, func(devs []storage.Device) error {
 		n, err := s.replanDevices(ctx, devs)

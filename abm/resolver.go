@@ -2,108 +2,89 @@ package abm
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
+	"errors"
 	"fmt"
-	"maps"
-	"slices"
 
 	"github.com/enrollkit/enrollkit/depprofile"
 	"github.com/enrollkit/enrollkit/storage"
 )
 
-// Resolver decides which profile a device shall have. Its methods are called from several goroutines.
+// Resolver decides which profile each device shall have. Its methods are called from several goroutines.
+//
+// [StaticRules] are a Resolver over lists, [ForEach] makes one of a function that decides device by device. A host that looks
+// things up elsewhere implements Resolver and looks up a whole batch at once.
 type Resolver interface {
-	// Rules identifies the rules. When it changes, all devices are planned anew; until then a device is planned only when
+	// Rules identifies the rules. When they change, all devices are planned anew; until then a device is planned only when
 	// Apple's record of it has changed.
-	Rules() string
-	// Resolve returns the profile for a device, or nil if it shall be left alone. It must answer the same for the same
-	// device until Rules changes, and the profile must not be changed after it was returned. An error concerns this
-	// device only: its last profile stays, and it is asked for again later.
-	Resolve(ctx context.Context, d storage.Device) (*depprofile.Profile, error)
+	Rules() Rules
+	// Resolve returns a decision for each of the devices, in the same order: at most [MaxLimit], all of one account. It
+	// must decide the same for the same device until Rules changes, and a profile must not be changed after it was
+	// returned. An error, a panic and another number of decisions concern the devices of this call only: their last
+	// profile stays, and they are asked for again later.
+	Resolve(ctx context.Context, devices []storage.Device) ([]Decision, error)
 }
 
-// StaticRules say by lists which device gets which profile. The first that applies wins: Serials, then Families, then
-// Default. A nil profile means that the device is left alone.
-type StaticRules struct {
-	// Serials are by serial number.
-	Serials map[string]*depprofile.Profile
-	// Families are by Apple's device_family, such as "Mac".
-	Families map[string]*depprofile.Profile
-	Default  *depprofile.Profile
+// Rules identifies what a [Resolver] decides by, so that replicas with different rules come to one result.
+type Rules struct {
+	// ID names the rules. Two resolvers with the same ID must decide the same, and those with different IDs need not.
+	ID string
+	// Order tells newer rules from older ones, such as the number of a release or the time of a change. Replicas whose
+	// Order is lower than that of the rules an account was planned with never plan it back: they leave each device the
+	// profile that was wanted for it last, decide only for new ones, and leave all else to the newer replicas. So the
+	// Order must rise for rules that shall win, those that go back to an earlier state included. Of several rules with one
+	// Order those win that plan last, each of them at most once in a sync interval.
+	Order int64
 }
 
-// StaticResolver is a Resolver over StaticRules.
-type StaticResolver struct {
-	rules StaticRules
-	id    string
+// Decision is what a [Resolver] decided for one device.
+type Decision struct {
+	// Profile is what the device shall have; nil if it shall be left alone.
+	Profile *depprofile.Profile
+	// Reason says in words what decided, such as the name of a rule. It is for people and changes nothing.
+	Reason string
+	// Err is why it could not be decided for this device: its last profile stays, and it is asked for again later.
+	Err error
 }
 
-var _ Resolver = (*StaticResolver)(nil)
-
-// NewStaticResolver returns a resolver over a copy of r. It fails if a profile is not valid.
-func NewStaticResolver(r StaticRules) (*StaticResolver, error) {
-	h := sha256.New()
-	copies := make(map[*depprofile.Profile]*depprofile.Profile)
-	add := func(kind, key string, p *depprofile.Profile) (*depprofile.Profile, error) {
-		print := "none"
-		if p != nil {
-			if err := p.Validate(); err != nil {
-				return nil, fmt.Errorf("abm: profile for %s %q: %w", kind, key, err)
-			}
-			f, err := p.Fingerprint()
-			if err != nil {
-				return nil, fmt.Errorf("abm: profile for %s %q: %w", kind, key, err)
-			}
-			print = f.String()
-			if copies[p] == nil {
-				copies[p] = p.Clone()
-			}
-		}
-		_, _ = fmt.Fprintf(h, "%s %q %s\n", kind, key, print)
-		return copies[p], nil
-	}
-	table := func(kind string, in map[string]*depprofile.Profile) (map[string]*depprofile.Profile, error) {
-		out := make(map[string]*depprofile.Profile, len(in))
-		for _, key := range slices.Sorted(maps.Keys(in)) {
-			p, err := add(kind, key, in[key])
-			if err != nil {
-				return nil, err
-			}
-			out[key] = p
-		}
-		return out, nil
-	}
-	var s StaticResolver
-	var err error
-	if s.rules.Serials, err = table("serial", r.Serials); err != nil {
-		return nil, err
-	}
-	if s.rules.Families, err = table("family", r.Families); err != nil {
-		return nil, err
-	}
-	if s.rules.Default, err = add("default", "", r.Default); err != nil {
-		return nil, err
-	}
-	s.id = hex.EncodeToString(h.Sum(nil))
-	return &s, nil
+// EachResolver is a [Resolver] that decides device by device.
+type EachResolver struct {
+	rules  func() Rules
+	decide func(context.Context, storage.Device) Decision
 }
 
-// ForAll returns a resolver that gives every device the profile p.
-func ForAll(p *depprofile.Profile) (*StaticResolver, error) {
-	return NewStaticResolver(StaticRules{Default: p})
+var _ Resolver = (*EachResolver)(nil)
+
+// ForEach returns a resolver that calls decide for each device, for hosts that need to look up nothing. What is said of
+// [Resolver] holds for both functions; a panic of decide concerns one device only.
+func ForEach(rules func() Rules, decide func(context.Context, storage.Device) Decision) (*EachResolver, error) {
+	if rules == nil || decide == nil {
+		return nil, errors.New("abm: ForEach: nil function")
+	}
+	return &EachResolver{rules, decide}, nil
 }
 
 // Rules implements Resolver.
-func (s *StaticResolver) Rules() string { return s.id }
+func (r *EachResolver) Rules() Rules { return r.rules() }
 
-// Resolve implements Resolver. It never fails.
-func (s *StaticResolver) Resolve(_ context.Context, d storage.Device) (*depprofile.Profile, error) {
-	if p, ok := s.rules.Serials[d.Serial]; ok {
-		return p, nil
+// Resolve implements Resolver. It fails only when ctx is done.
+func (r *EachResolver) Resolve(ctx context.Context, devices []storage.Device) ([]Decision, error) {
+	out := make([]Decision, len(devices))
+	for i := range devices {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		out[i] = r.one(ctx, devices[i])
 	}
-	if p, ok := s.rules.Families[d.Family]; ok {
-		return p, nil
-	}
-	return s.rules.Default, nil
+	return out, nil
 }
+
+func (r *EachResolver) one(ctx context.Context, d storage.Device) (dec Decision) {
+	defer func() {
+		if p := recover(); p != nil {
+			dec = Decision{Err: panicked(p)}
+		}
+	}()
+	return r.decide(ctx, d)
+}
+
+func panicked(p any) error { return fmt.Errorf("resolver panicked: %v", p) }

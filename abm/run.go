@@ -155,7 +155,7 @@ func (e *Engine) due(ctx context.Context, account string) (agenda, error) {
 	g.sync = at(late(account, cur.LastSyncAt, e.s.syncEvery, now))
 	if cur.Version > 0 && !cur.LastSyncAt.IsZero() {
 		g.sweep = at(late(account, cur.LastSweepAt, e.s.sweepEvery, now))
-		g.plan = cur.Rules != e.resolver.Rules()
+		g.plan = cur.Rules != e.resolver.Rules().ID
 	}
 	first, err := e.store.DueAssignments(ctx, account, now.AddDate(100, 0, 0), 1)
 	if err != nil {

@@ -232,7 +232,7 @@ func TestTimesInTheFutureAreDue(t *testing.T) {
 	set := func(last time.Time) agenda {
 		cur, err := w.store.GetCursor(ctx, acme)
 		require.NoError(t, err)
-		cur.LastSyncAt, cur.LastSweepAt, cur.Rules = last, last, e.resolver.Rules()
+		cur.LastSyncAt, cur.LastSweepAt, cur.Rules = last, last, e.resolver.Rules().ID
 		require.NoError(t, w.store.CommitInventory(ctx, storage.InventoryChange{Account: acme, Cursor: &cur}))
 		due, err := e.due(ctx, acme)
 		require.NoError(t, err)

@@ -2,7 +2,6 @@ package abm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -80,80 +79,6 @@ func (s *step) limit(method, path string) int {
 func (s *step) commit(ctx context.Context, c storage.InventoryChange) error {
 	c.Account, c.Fence = s.account, s.fence
 	return s.e.store.CommitInventory(ctx, c)
-}
-
-// desire asks the resolver what is wanted for a device, and keeps the profile it names.
-func (s *step) desire(ctx context.Context, d storage.Device) (desire, error) {
-	p, err := s.resolve(ctx, d)
-	if err != nil {
-		if ctx.Err() != nil {
-			return desire{}, ctx.Err()
-		}
-		return s.noDecision(err), nil
-	}
-	if p == nil {
-		return desire{}, nil
-	}
-	f, ok := s.prints[p]
-	if !ok {
-		if f, err = s.keep(ctx, p); err != nil {
-			return desire{}, err
-		}
-		if len(s.prints) >= maxPrints {
-			clear(s.prints)
-		}
-		s.prints[p] = f
-	}
-	if f.err != nil {
-		return s.noDecision(f.err), nil
-	}
-	return desire{print: f.print, uuid: s.profiles[f.print].UUID}, nil
-}
-
-func (s *step) noDecision(err error) desire {
-	s.undecided++
-	s.lastErr = err
-	return desire{err: err}
-}
-
-// report logs for how many devices no profile was decided.
-func (s *step) report() {
-	if s.undecided > 0 {
-		s.log.Warn("no profile decided for devices; asking again later", zap.Int("devices", s.undecided), zap.NamedError("last", s.lastErr))
-	}
-}
-
-// resolve guards the engine against a resolver of the host's that panics.
-func (s *step) resolve(ctx context.Context, d storage.Device) (p *depprofile.Profile, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			p, err = nil, fmt.Errorf("resolver panicked: %v", r)
-		}
-	}()
-	return s.e.resolver.Resolve(ctx, d)
-}
-
-// keep stores a profile unless it is stored already. A profile that is not valid is an error of its devices, not of
-// the store: Apple would refuse it for all of them.
-func (s *step) keep(ctx context.Context, p *depprofile.Profile) (fingerprint, error) {
-	if err := p.Validate(); err != nil {
-		return fingerprint{err: err}, nil
-	}
-	doc, err := p.Canonical()
-	if err != nil {
-		return fingerprint{err: err}, nil
-	}
-	f, err := p.Fingerprint()
-	if err != nil {
-		return fingerprint{err: err}, nil
-	}
-	print := f.String()
-	_, err = s.profile(ctx, print)
-	if err == nil || !errors.Is(err, storage.ErrNotFound) {
-		return fingerprint{print: print}, err
-	}
-	row := storage.Profile{Account: s.account, Fingerprint: print, Document: doc, CreatedAt: s.e.s.now()}
-	return fingerprint{print: print}, s.putProfile(ctx, row)
 }
 
 // profile returns a stored profile.

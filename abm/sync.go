@@ -91,7 +91,7 @@ const codeCursorLoop = "CURSOR_LOOP"
 func (s *step) cursor(ctx context.Context) (storage.Cursor, error) {
 	cur, err := s.e.store.GetCursor(ctx, s.account)
 	if errors.Is(err, storage.ErrNotFound) {
-		return storage.Cursor{Account: s.account, Phase: storage.PhaseFetch, Rules: s.e.resolver.Rules()}, nil
+		return storage.Cursor{Account: s.account, Phase: storage.PhaseFetch, Rules: s.e.resolver.Rules().ID}, nil
 	}
 	if err != nil {
 		return storage.Cursor{}, fmt.Errorf("abm: cursor: %w", err)

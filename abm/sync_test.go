@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/enrollkit/enrollkit/abm/abmtest"
-	"github.com/enrollkit/enrollkit/depprofile"
 	"github.com/enrollkit/enrollkit/storage"
 )
 
@@ -268,10 +267,9 @@ func TestChangedRulesPlanAnew(t *testing.T) {
 			macs++
 		}
 	}
-	r, err := NewStaticResolver(StaticRules{
-		Families: map[string]*depprofile.Profile{"Mac": testProfile("Macs")},
-		Default:  testProfile("Standard"),
-	})
+	r, err := NewStaticResolver(StaticRules{Rules: []Rule{
+		{Families: []string{"Mac"}, Profile: testProfile("Macs")}, {Profile: testProfile("Standard")},
+	}})
 	require.NoError(t, err)
 	e2, err := New(w.store, w.sealer, r, w.opts...)
 	require.NoError(t, err)

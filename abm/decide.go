@@ -1,0 +1,129 @@
+package abm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/enrollkit/enrollkit/depprofile"
+	"github.com/enrollkit/enrollkit/storage"
+)
+
+// desires returns what is wanted for each of devices, in their order, and keeps the profiles that are. Nothing is wanted for
+// devices that are not in the account, and the resolver is not asked for them.
+func (s *step) desires(ctx context.Context, devices []*storage.Device) ([]desire, error) {
+	out := make([]desire, len(devices))
+	var asked []storage.Device
+	var at []int // where in out
+	for i, d := range devices {
+		if d.Present() {
+			asked = append(asked, *d)
+			at = append(at, i)
+		}
+	}
+	for len(asked) > 0 {
+		n := min(len(asked), MaxLimit)
+		decisions := s.decide(ctx, asked[:n])
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		for i := range decisions {
+			want, err := s.desire(ctx, &decisions[i])
+			if err != nil {
+				return nil, err
+			}
+			out[at[i]] = want
+		}
+		asked, at = asked[n:], at[n:]
+	}
+	return out, nil
+}
+
+// decide asks the resolver for one batch. What goes wrong with the batch is the error of each of its devices.
+func (s *step) decide(ctx context.Context, devices []storage.Device) []Decision {
+	decisions, err := s.resolve(ctx, devices)
+	if err == nil && len(decisions) != len(devices) {
+		err = fmt.Errorf("resolver returned %d decisions for %d devices", len(decisions), len(devices))
+	}
+	if err != nil {
+		decisions = make([]Decision, len(devices))
+		for i := range decisions {
+			decisions[i].Err = err
+		}
+	}
+	return decisions
+}
+
+// resolve guards the engine against a resolver of the host's that panics.
+func (s *step) resolve(ctx context.Context, devices []storage.Device) (decisions []Decision, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			decisions, err = nil, panicked(r)
+		}
+	}()
+	return s.e.resolver.Resolve(ctx, devices)
+}
+
+// desire returns what a decision wants, and keeps the profile it names.
+func (s *step) desire(ctx context.Context, d *Decision) (desire, error) {
+	if d.Err != nil {
+		return s.noDecision(d.Err), nil
+	}
+	p := d.Profile
+	if p == nil {
+		return desire{reason: d.Reason}, nil
+	}
+	f, ok := s.prints[p]
+	if !ok {
+		var err error
+		if f, err = s.keep(ctx, p); err != nil {
+			return desire{}, err
+		}
+		if len(s.prints) >= maxPrints {
+			clear(s.prints)
+		}
+		s.prints[p] = f
+	}
+	if f.err != nil {
+		return s.noDecision(f.err), nil
+	}
+	return desire{print: f.print, uuid: s.profiles[f.print].UUID, reason: d.Reason}, nil
+}
+
+func (s *step) noDecision(err error) desire {
+	s.undecided++
+	s.lastErr = err
+	return desire{err: err}
+}
+
+// report logs for how many devices no profile was decided.
+func (s *step) report() {
+	if s.undecided > 0 {
+		s.log.Warn("no profile decided for devices; asking again later", zap.Int("devices", s.undecided), zap.NamedError("last", s.lastErr))
+	}
+}
+
+// keep stores a profile unless it is stored already. A profile that is not valid is an error of its devices, not of
+// the store: Apple would refuse it for all of them.
+func (s *step) keep(ctx context.Context, p *depprofile.Profile) (fingerprint, error) {
+	if err := p.Validate(); err != nil {
+		return fingerprint{err: err}, nil
+	}
+	doc, err := p.Canonical()
+	if err != nil {
+		return fingerprint{err: err}, nil
+	}
+	f, err := p.Fingerprint()
+	if err != nil {
+		return fingerprint{err: err}, nil
+	}
+	print := f.String()
+	_, err = s.profile(ctx, print)
+	if err == nil || !errors.Is(err, storage.ErrNotFound) {
+		return fingerprint{print: print}, err
+	}
+	row := storage.Profile{Account: s.account, Fingerprint: print, Document: doc, CreatedAt: s.e.s.now()}
+	return fingerprint{print: print}, s.putProfile(ctx, row)
+}
