@@ -2,14 +2,15 @@ package abm
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"time"
 )
 
-// Errors that Apple's service answers with. An [*APIError] is one of them when errors.Is says so.
+// Errors that Apple's service answers with. An [*APIError] is one of them when errors.Is says so; several codes have an
+// error of their own below.
 //
 // Apple: https://developer.apple.com/documentation/devicemanagement/interpreting-automated-device-enrollment-error-codes
 var (
@@ -29,7 +30,8 @@ var (
 	ErrCursorExhausted = errors.New("abm: cursor exhausted")
 	// ErrProfileNotFound means that Apple does not know the profile: define it.
 	ErrProfileNotFound = errors.New("abm: profile not found")
-	// ErrProfileRefused means that Apple does not accept the profile's content; Code names the constraint.
+	// ErrProfileRefused means that Apple does not accept the profile's content. ErrConfigNameRequired and those that
+	// follow it are the documented constraints.
 	ErrProfileRefused = errors.New("abm: profile refused")
 	// ErrNotFound means that there is no such thing: a device that is no replacement, a service discovery URL not set.
 	ErrNotFound = errors.New("abm: not found")
@@ -69,6 +71,9 @@ type APIError struct {
 	Code string
 	// RetryAfter is how long Apple asked to wait; 0 if it did not.
 	RetryAfter time.Duration
+	// Skew is how far Apple's clock was ahead of ours when it refused to sign us in, 0 if it did not say: Apple takes no
+	// signature from a clock that is wrong.
+	Skew time.Duration
 	// Body is the beginning of the body, at most 1 KiB.
 	Body []byte
 
@@ -137,63 +142,18 @@ func quote(body []byte) []byte {
 	return append([]byte(nil), body[:min(len(body), maxQuotedBody)]...)
 }
 
-// cause maps status and code to an error of this package. Apple reports an unknown profile as 400 NOT_FOUND when it is
-// fetched and as 404 when it is assigned.
-func cause(op string, status int, code string) error {
-	switch code {
-	case "T_C_NOT_SIGNED":
-		return ErrTermsNotSigned
-	case "ACCESS_DENIED":
-		return ErrAccessDenied
-	case "EXPIRED_CURSOR":
-		return ErrCursorExpired
-	case "INVALID_CURSOR":
-		return ErrCursorInvalid
-	case "EXHAUSTED_CURSOR":
-		return ErrCursorExhausted
-	case "PROFILE_NOT_FOUND":
-		return ErrProfileNotFound
-	case "APPLE_SEED_FOR_IT_TURNED_OFF":
-		return ErrSeedingOff
-	case "ORG_NOT_SUPPORTED":
-		return ErrOrgNotSupported
-	case "USER_AGENT_MISSING", "USER_AGENT_INVALID":
-		return ErrBadRequest
-	}
-	switch {
-	case op == opFetchProfile && code == "NOT_FOUND", op == opAssignProfile && status == http.StatusNotFound:
-		return ErrProfileNotFound
-	case op == opDefineProfile && refusesContent(status):
-		return ErrProfileRefused
-	case code == "MALFORMED_REQUEST_BODY":
-		return ErrBadRequest
-	case status == http.StatusUnauthorized:
-		return ErrUnauthorized
-	case status == http.StatusForbidden:
-		return ErrForbidden
-	case status == http.StatusNotFound:
-		return ErrNotFound
-	case status == http.StatusTooManyRequests:
-		return ErrRateLimited
-	case status >= 500:
-		return ErrUnavailable
-	case status >= 400:
-		return ErrBadRequest
-	}
-	return ErrBadResponse // 1xx, 3xx, and 2xx that are not 200
-}
-
-// refusesContent reports whether a status blames what was sent.
-func refusesContent(status int) bool {
-	return status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge || status == http.StatusUnprocessableEntity
-}
-
 // codeIn returns Apple's token in an error body. Apple sends it bare; its old simulator sends it quoted, and others put
 // it into JSON or a sentence, so the last resort is the first word that looks like one.
 func codeIn(body []byte) string {
 	s := string(body[:min(len(body), maxQuotedBody)])
 	if t := strings.Trim(s, " \t\r\n\""); isCode(t) {
 		return t
+	}
+	var object struct {
+		Code string `json:"code"`
+	}
+	if json.Unmarshal(body, &object) == nil && isCode(object.Code) {
+		return object.Code
 	}
 	for _, w := range strings.FieldsFunc(s, func(r rune) bool { return !codeRune(r) }) {
 		if strings.Contains(w, "_") && isCode(w) {

@@ -25,12 +25,17 @@ type fakeApple struct {
 	handle  http.HandlerFunc
 
 	onRefusal func(http.Header) // nil: nothing
+	onLogin   http.HandlerFunc  // nil: a new session
 }
 
 func (f *fakeApple) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == "/proxy/acme/session":
 		n := f.logins.Add(1)
+		if f.onLogin != nil {
+			f.onLogin(w, r)
+			return
+		}
 		s := fmt.Sprintf("session-%d", n)
 		f.session.Store(s)
 		_, _ = fmt.Fprintf(w, `{"auth_session_token":%q}`, s)
