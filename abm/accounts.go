@@ -3,9 +3,6 @@ package abm
 import (
 	"bytes"
 	"context"
-	"crypto"
-	"crypto/rsa"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"sync"
@@ -18,6 +15,7 @@ import (
 type AccountsStore interface {
 	storage.AccountStore
 	storage.KeyPairStore
+	storage.DeviceStore
 	storage.InventoryStore
 }
 
@@ -78,41 +76,28 @@ func (a *Accounts) Create(ctx context.Context, name, baseURL string) (storage.Ac
 	return a.store.GetAccount(ctx, name)
 }
 
-// CreateKeyPair makes a key pair that a token may be encrypted to. Its Certificate, PEM, is what is uploaded to Apple's
-// portal. Earlier key pairs stay, as the portal encrypts to the certificate that is on record there.
-func (a *Accounts) CreateKeyPair(ctx context.Context, account string) (storage.KeyPair, error) {
-	if _, err := a.store.GetAccount(ctx, account); err != nil { // before making a key for nothing
-		return storage.KeyPair{}, fmt.Errorf("abm: create key pair: %w", err)
-	}
-	k, key, err := newKeyPair(account, a.s.now())
-	if err != nil {
-		return storage.KeyPair{}, fmt.Errorf("abm: create key pair: %w", err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return storage.KeyPair{}, fmt.Errorf("abm: create key pair: %w", err)
-	}
-	if k.SealedKey, err = a.sealer.Seal(ctx, der, keyAD(account, k.ID)); err != nil {
-		return storage.KeyPair{}, fmt.Errorf("abm: create key pair: %w", err)
-	}
-	act := activity.New(k.CreatedAt, activity.System, activity.KeyPairCreated{On: activity.On{Account: account}, KeyPairID: k.ID})
-	if err := a.store.CreateKeyPair(ctx, k, act); err != nil {
-		return storage.KeyPair{}, fmt.Errorf("abm: create key pair: %w", err)
-	}
-	return k, nil
-}
-
-// Delete removes an account with its key pairs, token, inventory and assignments. It asks nothing of Apple: devices keep
-// the profile they have there. Deleting an account that does not exist is no error.
+// Delete removes an account with all that is kept for it: key pairs, token, inventory, assignments, profiles and
+// nanodep's state. Enrollments, runs and activities stay. An engine that works on the account stops at its next write,
+// which fails. It asks nothing of Apple: devices keep the profile they have there. Deleting an account that does not
+// exist is no error.
 func (a *Accounts) Delete(ctx context.Context, name string) error {
-	act := activity.New(a.s.now(), activity.System, activity.AccountDeleted{On: activity.On{Account: name}})
-	if err := a.store.DeleteAccount(ctx, name, act); err != nil {
+	devices, _, err := a.store.CountDevices(ctx, name)
+	if err != nil {
 		return fmt.Errorf("abm: delete account: %w", err)
 	}
+	gone := activity.AccountDeleted{On: activity.On{Account: name}, Devices: devices}
+	if err := a.store.DeleteAccount(ctx, name, activity.New(a.s.now(), activity.System, gone)); err != nil {
+		return fmt.Errorf("abm: delete account: %w", err)
+	}
+	a.forget(name)
+	return nil
+}
+
+// forget drops the client of an account, and with it the token and the session in memory.
+func (a *Accounts) forget(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.clients, name)
-	return nil
 }
 
 // Token returns the server token of an account. It returns [ErrNoToken] before the first import.
@@ -136,9 +121,13 @@ func (a *Accounts) token(ctx context.Context, acct storage.Account) (Token, erro
 }
 
 // Client returns the client of an account. Calls for one account share one client, and so one session at Apple, until
-// its token or base URL changes. It returns [ErrNoToken] before the first import.
+// its token or base URL changes. A call that Apple refuses because the token was renewed after the client was got is
+// repeated with the new token. It returns [ErrNoToken] before the first import.
 func (a *Accounts) Client(ctx context.Context, account string) (*Client, error) {
 	acct, err := a.store.GetAccount(ctx, account)
+	if errors.Is(err, storage.ErrNotFound) { // another process may have deleted it
+		a.forget(account)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("abm: client: %w", err)
 	}
@@ -159,6 +148,7 @@ func (a *Accounts) client(ctx context.Context, acct storage.Account) (*Client, e
 	if c, err = newClient(t, a.s, a.baseURL(acct)); err != nil {
 		return nil, err
 	}
+	c.successor = a.successor(acct.Name, t.ConsumerKey, c)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if other := a.cached(acct); other != nil {
@@ -166,6 +156,25 @@ func (a *Accounts) client(ctx context.Context, acct storage.Account) (*Client, e
 	}
 	a.clients[acct.Name] = cachedClient{sealed: acct.SealedToken, baseURL: acct.BaseURL, client: c}
 	return c, nil
+}
+
+// successor returns how the client c finds the one that has taken its place: with a renewed token of the same MDM server
+// entry. Another entry has other devices, so what was asked of the old one is not asked there.
+func (a *Accounts) successor(account, consumerKey string, c *Client) func(context.Context) *Client {
+	return func(ctx context.Context) *Client {
+		acct, err := a.store.GetAccount(ctx, account)
+		if err != nil {
+			return nil
+		}
+		next, err := a.client(ctx, acct)
+		if err != nil || next == c {
+			return nil
+		}
+		if t, err := a.token(ctx, acct); err != nil || t.ConsumerKey != consumerKey {
+			return nil
+		}
+		return next
+	}
 }
 
 // cached returns the client that fits acct, or nil. The caller holds the lock.
@@ -182,20 +191,4 @@ func (a *Accounts) baseURL(acct storage.Account) string {
 		return acct.BaseURL
 	}
 	return a.s.baseURL
-}
-
-// key opens the private key of a stored key pair.
-func (a *Accounts) key(ctx context.Context, k storage.KeyPair) (crypto.PrivateKey, error) {
-	der, err := a.sealer.Open(ctx, k.SealedKey, keyAD(k.Account, k.ID))
-	if err != nil {
-		return nil, fmt.Errorf("abm: key pair %s: %w", k.ID, err)
-	}
-	key, err := x509.ParsePKCS8PrivateKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("abm: key pair %s: not a private key", k.ID)
-	}
-	if _, ok := key.(*rsa.PrivateKey); !ok {
-		return nil, fmt.Errorf("abm: key pair %s: not an RSA key", k.ID)
-	}
-	return key, nil
 }

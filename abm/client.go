@@ -32,6 +32,8 @@ type Client struct {
 	http *http.Client
 	// buffers holds *bytes.Buffer of finished answers; pages are large and alike.
 	buffers sync.Pool
+	// successor returns the client that has taken the place of this one, or nil; it may be nil.
+	successor func(context.Context) *Client
 }
 
 // NewClient returns a client that signs in with token.
@@ -86,7 +88,18 @@ func (c *Client) do(ctx context.Context, k call) error {
 			return fmt.Errorf("abm: %s: encode: %w", k.op, err)
 		}
 	}
-	return c.retry(ctx, k, func() error { return c.once(ctx, k, in) })
+	for {
+		err := c.retry(ctx, k, func() error { return c.once(ctx, k, in) })
+		if err == nil || !refused(err) || c.successor == nil {
+			return err
+		}
+		// Apple has not carried out what it refused, so it is safe to ask again.
+		next := c.successor(ctx)
+		if next == nil {
+			return err
+		}
+		c = next
+	}
 }
 
 // guardKey is where withGuard keeps the guard.

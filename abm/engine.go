@@ -169,6 +169,9 @@ func (e *Engine) with(ctx context.Context, account string, f func(context.Contex
 	}
 	s, err := e.step(held, acct)
 	if err == nil {
+		err = s.identify(held.ctx)
+	}
+	if err == nil {
 		err = f(held.ctx, s)
 		s.report()
 	}

@@ -121,6 +121,28 @@ func (w *world) account(t testing.TB, accts *Accounts, name string, server *abmt
 	require.NoError(t, err)
 }
 
+// renew mints a token at Apple, which voids the one in use, and takes it into use.
+func (w *world) renew(t testing.TB, accts *Accounts) {
+	t.Helper()
+	require.NoError(t, w.server.UploadCertificate(testCertificate(t)))
+	_, err := w.server.MintToken()
+	require.NoError(t, err)
+	token := tokenOf(w.server)
+	c, err := newClient(token, accts.s, accts.s.baseURL)
+	require.NoError(t, err)
+	detail, err := c.AccountDetail(t.Context())
+	require.NoError(t, err)
+	_, err = accts.storeToken(t.Context(), acme, importedToken{token: token, keyID: "new", detail: detail}, ImportOptions{})
+	require.NoError(t, err)
+}
+
+func (w *world) acct(t testing.TB) storage.Account {
+	t.Helper()
+	a, err := w.store.GetAccount(t.Context(), acme)
+	require.NoError(t, err)
+	return a
+}
+
 func tokenOf(server *abmtest.MDMServer) Token {
 	c := server.Credentials()
 	return Token{

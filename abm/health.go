@@ -18,20 +18,23 @@ var zeroTime time.Time
 // okEvery is how often LastOKAt is written while nothing else changes.
 const okEvery = 15 * time.Minute
 
-// tokenHealth returns the health of an account whose calls work. Each threshold before the token's end has its own
-// reason, so that passing it is a change that people are told of.
+// maxClockDrift is how far this machine's clock may be from Apple's before it is named as the reason of a refusal: Apple
+// refuses signatures with another time, and does not publish its bound.
+const maxClockDrift = 5 * time.Minute
+
+// tokenHealth returns the health of an account whose calls work.
 func tokenHealth(expires, now time.Time) (storage.Health, string) {
-	if !expires.After(now) {
-		return storage.HealthExpired, "the server token has expired"
+	switch days := daysLeft(expires, now); days {
+	case 0:
+		return storage.HealthOK, ""
+	case endTold:
+		return storage.HealthExpired, reasonExpired
+	default:
+		return storage.HealthExpiring, fmt.Sprintf("the server token expires within %d days", days)
 	}
-	const day = 24 * time.Hour
-	for _, days := range []int{1, 7, 14, 30} {
-		if expires.Sub(now) <= time.Duration(days)*day {
-			return storage.HealthExpiring, fmt.Sprintf("the server token expires within %d days", days)
-		}
-	}
-	return storage.HealthOK, ""
 }
+
+const reasonExpired = "the server token has expired"
 
 // healthOf returns the health that err tells of; false if it tells nothing about the account.
 func healthOf(err error, acct storage.Account, now time.Time) (storage.Health, string, bool) {
@@ -40,18 +43,41 @@ func healthOf(err error, acct storage.Account, now time.Time) (storage.Health, s
 		h, reason := tokenHealth(acct.TokenExpiresAt, now)
 		return h, reason, true
 	case errors.Is(err, ErrTermsNotSigned):
+		// Terms come after the token: Apple has accepted that.
 		return storage.HealthTermsNotSigned, "an administrator must accept Apple's terms in the portal", true
 	case errors.Is(err, ErrTokenExpired):
-		return storage.HealthExpired, "the server token has expired", true
-	case errors.Is(err, ErrUnauthorized), errors.Is(err, ErrForbidden), errors.Is(err, ErrAccessDenied):
+		return storage.HealthExpired, reasonExpired, true
+	case errors.Is(err, ErrOtherServer):
+		return storage.HealthRejected, err.Error(), true
+	case refused(err):
 		if h, reason := tokenHealth(acct.TokenExpiresAt, now); h == storage.HealthExpired {
 			return h, reason, true
 		}
-		return storage.HealthRejected, err.Error(), true
+		return storage.HealthRejected, err.Error() + drift(err), true
 	case temporary(err) && fromApple(err): // and not a store that is down
-		return storage.HealthUnreachable, err.Error(), true
+		// What only a person can mend is not mended because Apple cannot be reached.
+		known := acct.Health == storage.HealthRejected || acct.Health == storage.HealthTermsNotSigned || acct.Health == storage.HealthExpired
+		return storage.HealthUnreachable, err.Error(), !known
 	}
 	return "", "", false
+}
+
+// refused reports whether Apple does not accept the token or what follows from it.
+func refused(err error) bool {
+	return errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrForbidden) || errors.Is(err, ErrAccessDenied)
+}
+
+// drift says that the clock may be why Apple refused to sign us in; it is empty if the clock is right or not known.
+func drift(err error) string {
+	e, ok := errors.AsType[*APIError](err)
+	if !ok || e.Op != opSession || e.Skew.Abs() <= maxClockDrift {
+		return ""
+	}
+	way := "behind"
+	if e.Skew < 0 {
+		way = "ahead of"
+	}
+	return fmt.Sprintf("; the clock of this machine is %v %s Apple's", e.Skew.Abs().Round(time.Second), way)
 }
 
 // fromApple reports whether err is Apple's answer or a failure on the way to Apple.
@@ -64,18 +90,18 @@ func fromApple(err error) bool {
 }
 
 // setHealth changes the health of acct and returns the activity for it, if it is a change. How a call fails may differ
-// from one to the next, so only the end of a token makes another reason a change.
+// from one to the next, so another reason is none. [activity.TokenExpiring] tells how a token comes to its end.
 func setHealth(acct *storage.Account, h storage.Health, reason string, now time.Time) []storage.Activity {
-	if acct.Health == h && (h != storage.HealthExpiring || acct.HealthReason == reason) {
+	if acct.Health == h {
+		if h == storage.HealthExpiring {
+			acct.HealthReason = reason
+		}
 		return nil
 	}
 	e := activity.AccountHealthChanged{
 		On: activity.On{Account: acct.Name}, From: string(acct.Health), To: string(h), Reason: reason,
 	}
-	if acct.Health != h {
-		acct.HealthSince = now
-	}
-	acct.Health, acct.HealthReason = h, reason
+	acct.Health, acct.HealthReason, acct.HealthSince = h, reason, now
 	return []storage.Activity{activity.New(now, activity.System, e)}
 }
 
@@ -88,7 +114,7 @@ func (a *Accounts) noteHealth(ctx context.Context, account string, token []byte,
 		if !ok || string(acct.SealedToken) != string(token) {
 			return nil, errNoChange
 		}
-		acts := setHealth(acct, h, reason, now)
+		acts := append(warnExpiry(acct, now), setHealth(acct, h, reason, now)...)
 		late := stepErr == nil && (now.Sub(acct.LastOKAt) >= okEvery || acct.LastOKAt.After(now.Add(maxSkew)))
 		if stepErr == nil {
 			acct.LastOKAt = now

@@ -20,31 +20,36 @@ import (
 func TestHealthOfReplacedTokenIsNoNews(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 1)
+	accts := w.engine(t).Accounts()
+	before := w.acct(t)
+	w.renew(t, accts)
+	after := w.acct(t)
+	require.NotEqual(t, before.SealedToken, after.SealedToken)
+	for _, news := range []error{ErrUnauthorized, ErrTermsNotSigned, nil} {
+		w.clock.Add(time.Hour)
+		require.NoError(t, accts.noteHealth(t.Context(), acme, before.SealedToken, news))
+		assert.Equal(t, after, w.acct(t))
+	}
+	require.NoError(t, accts.noteHealth(t.Context(), acme, after.SealedToken, ErrUnauthorized))
+	assert.Equal(t, storage.HealthRejected, w.health(t))
+}
+
+// Two steps that began with the old token go on while a renewal is imported.
+func TestStepGoesOnWithRenewedToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 3)
 	e := w.engine(t)
 	var once atomic.Bool
 	w.opts = append(w.opts, WithTransport(&hookTransport{next: direct{w.apple}, path: "/server/devices", do: func() {
-		if once.Swap(true) {
-			return
+		if !once.Swap(true) {
+			w.renew(t, e.Accounts())
 		}
-		require.NoError(t, w.server.UploadCertificate(testCertificate(t)))
-		_, err := w.server.MintToken() // voids the token the step works with
-		require.NoError(t, err)
-		token := tokenOf(w.server)
-		c, err := e.Accounts().Client(t.Context(), acme)
-		require.NoError(t, err)
-		fresh, err := newClient(token, c.s, c.s.baseURL)
-		require.NoError(t, err)
-		detail, err := fresh.AccountDetail(t.Context())
-		require.NoError(t, err)
-		_, err = e.Accounts().storeToken(t.Context(), acme, importedToken{token: token, keyID: "new", detail: detail}, ImportOptions{})
-		require.NoError(t, err)
 	}}))
-	e2 := w.engine(t)
-	_, err := e2.SyncOnce(t.Context(), acme)
-	require.ErrorIs(t, err, ErrUnauthorized)
+	res, err := w.engine(t).SyncOnce(t.Context(), acme)
+	require.NoError(t, err, "what was refused with the old token is asked again with the new one")
+	assert.Equal(t, 3, res.Devices)
 	assert.Equal(t, storage.HealthOK, w.health(t))
-	_, err = e2.SyncOnce(t.Context(), acme)
-	require.NoError(t, err, "the new token is used without being told")
+	assert.Zero(t, w.kinds(t)["account_health_changed"]-1, "only that of the first token")
 }
 
 // A store or a sealer that fails, however it says so, is no news about Apple.

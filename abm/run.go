@@ -50,7 +50,10 @@ func (e *Engine) Run(ctx context.Context) error {
 				delete(watched, name)
 			}
 		}
-		if err := sleep(ctx, e.s.poll); err != nil {
+		if err := e.accounts.CheckExpiry(ctx); err != nil && ctx.Err() == nil {
+			e.s.log.Error("cannot tell of tokens that expire; trying again", zap.Error(err))
+		}
+		if err := sleep(ctx, min(e.s.poll, checkEvery)); err != nil {
 			return err
 		}
 	}
@@ -237,7 +240,7 @@ func (s *step) assignDue(ctx context.Context) error {
 // stops reports whether err says that all other calls of the step would fail as well.
 func stops(err error) bool {
 	for _, e := range []error{
-		ErrUnauthorized, ErrForbidden, ErrAccessDenied, ErrTermsNotSigned, ErrTokenExpired, ErrNoToken,
+		ErrUnauthorized, ErrForbidden, ErrAccessDenied, ErrTermsNotSigned, ErrTokenExpired, ErrNoToken, ErrOtherServer,
 		storage.ErrLeaseLost, context.Canceled,
 	} {
 		if errors.Is(err, e) {

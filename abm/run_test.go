@@ -106,7 +106,8 @@ func TestRunTermsAndExpiry(t *testing.T) {
 		time.Sleep(30 * 24 * time.Hour)
 		synctest.Wait()
 		assert.Equal(t, storage.HealthExpired, w.health(t))
-		assert.Equal(t, before+5, w.kinds(t)["account_health_changed"], "30, 14, 7, 1 days and the end")
+		assert.Equal(t, 5, w.kinds(t)["token_expiring"], "30, 14, 7, 1 days and the end")
+		assert.Equal(t, before+2, w.kinds(t)["account_health_changed"], "expiring and expired")
 		calls := w.apple.Stats().Calls["GET /session"]
 		time.Sleep(24 * time.Hour)
 		synctest.Wait()

@@ -19,6 +19,7 @@ type step struct {
 	fence   storage.Fence
 	log     *zap.Logger
 	client  *Client
+	token   []byte // sealed, the one the client signs in with
 	detail  *AccountDetail
 	asked   atomic.Bool // Apple was called
 
@@ -41,7 +42,7 @@ type fingerprint struct {
 
 func (e *Engine) step(h held, acct storage.Account) (*step, error) {
 	s := &step{
-		e: e, account: acct.Name, fence: h.fence, log: e.log(acct.Name),
+		e: e, account: acct.Name, token: acct.SealedToken, fence: h.fence, log: e.log(acct.Name),
 		profiles: make(map[string]storage.Profile),
 		prints:   make(map[*depprofile.Profile]fingerprint), undefined: make(map[string]error),
 	}

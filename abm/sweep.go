@@ -169,23 +169,3 @@ func (s *step) finishSweep(ctx context.Context, res SyncResult) error {
 	_, err = s.observe(ctx, nil, &cur, func(int) []activity.Event { return s.finished(res, 0) })
 	return err
 }
-
-// refreshDetail stores what Apple says of the account, if it has changed: limits, names.
-func (s *step) refreshDetail(ctx context.Context) error {
-	d, err := s.apple().AccountDetail(ctx)
-	if err != nil {
-		return err
-	}
-	s.detail = d
-	_, err = s.e.accounts.update(ctx, s.account, func(acct *storage.Account) ([]storage.Activity, error) {
-		if string(acct.Detail) == string(d.Document) || acct.ServerUUID != d.ServerUUID {
-			return nil, errNoChange
-		}
-		acct.Detail = d.Document
-		return nil, nil
-	})
-	if err != nil {
-		return fmt.Errorf("abm: store account detail: %w", err)
-	}
-	return nil
-}

@@ -18,8 +18,11 @@ type ImportOptions struct {
 	Force bool
 }
 
-// TokenMismatchError means that a renewal belongs to another MDM server entry or organization than the token it would
-// replace. Nothing was stored.
+// ErrOtherServer means that a server token is not the one of the account's MDM server entry.
+var ErrOtherServer = errors.New("abm: the server token is another server's")
+
+// TokenMismatchError means that a token belongs to another MDM server entry or organization than the account. Nothing
+// was stored. It is [ErrOtherServer].
 type TokenMismatchError struct {
 	// Field is consumer_key, server_uuid or org_id.
 	Field string
@@ -29,8 +32,11 @@ type TokenMismatchError struct {
 
 // Error implements error.
 func (e *TokenMismatchError) Error() string {
-	return fmt.Sprintf("abm: import token: %s is %q, the account has %q: the token is another server's", e.Field, e.Have, e.Want)
+	return fmt.Sprintf("abm: %s is %q, the account has %q: the server token is another server's", e.Field, e.Have, e.Want)
 }
+
+// Unwrap returns [ErrOtherServer].
+func (*TokenMismatchError) Unwrap() error { return ErrOtherServer }
 
 // ImportToken takes the token file p7m, as downloaded from Apple's portal, into use: the first one of an account or a
 // renewal. The token is decrypted with the key pair it belongs to and tried at Apple before anything is stored; key,
@@ -40,26 +46,38 @@ func (e *TokenMismatchError) Error() string {
 // for one of another server, what Apple says to the token (see [APIError]), storage.ErrNotFound for an unknown
 // account, and storage.ErrExists when another account has the server.
 func (a *Accounts) ImportToken(ctx context.Context, account string, p7m []byte, opts ImportOptions) (storage.Account, error) {
-	acct, err := a.store.GetAccount(ctx, account)
+	_, in, err := a.tryToken(ctx, account, p7m)
 	if err != nil {
 		return storage.Account{}, fmt.Errorf("abm: import token: %w", err)
+	}
+	return a.storeToken(ctx, account, in, opts)
+}
+
+// tryToken decrypts a token file and asks Apple whose it is. It stores nothing.
+func (a *Accounts) tryToken(ctx context.Context, account string, p7m []byte) (storage.Account, importedToken, error) {
+	fail := func(err error) (storage.Account, importedToken, error) {
+		return storage.Account{}, importedToken{}, err
+	}
+	acct, err := a.store.GetAccount(ctx, account)
+	if err != nil {
+		return fail(err)
 	}
 	token, keyID, err := a.openToken(ctx, account, p7m)
 	if err != nil {
-		return storage.Account{}, err
+		return fail(err)
 	}
 	if !token.ExpiresAt.After(a.s.now()) {
-		return storage.Account{}, ErrTokenExpired
+		return fail(ErrTokenExpired)
 	}
 	c, err := newClient(token, a.s, a.baseURL(acct))
 	if err != nil {
-		return storage.Account{}, err
+		return fail(err)
 	}
 	detail, err := c.AccountDetail(ctx)
 	if err != nil {
-		return storage.Account{}, fmt.Errorf("abm: import token: %w", err)
+		return fail(err)
 	}
-	return a.storeToken(ctx, account, importedToken{token, keyID, detail}, opts)
+	return acct, importedToken{token, keyID, detail}, nil
 }
 
 type importedToken struct {
@@ -72,7 +90,7 @@ type importedToken struct {
 func (a *Accounts) openToken(ctx context.Context, account string, p7m []byte) (Token, string, error) {
 	pairs, err := a.store.ListKeyPairs(ctx, account)
 	if err != nil {
-		return Token{}, "", fmt.Errorf("abm: import token: %w", err)
+		return Token{}, "", err
 	}
 	slices.Reverse(pairs) // the newest first
 	keys, ids := make([]tokenKey, 0, len(pairs)), make([]string, 0, len(pairs))
@@ -83,7 +101,7 @@ func (a *Accounts) openToken(ctx context.Context, account string, p7m []byte) (T
 			unread = fmt.Errorf("key pair %s: %w", k.ID, err)
 			continue
 		}
-		keys = append(keys, tokenKey{cert: cert, open: func() (crypto.PrivateKey, error) { return a.key(ctx, k) }})
+		keys = append(keys, tokenKey{cert: cert, open: func() (crypto.PrivateKey, error) { return a.PrivateKey(ctx, k) }})
 		ids = append(ids, k.ID)
 	}
 	token, i, err := decryptToken(p7m, keys)
@@ -98,11 +116,7 @@ func (a *Accounts) openToken(ctx context.Context, account string, p7m []byte) (T
 
 // storeToken writes the new token over the current record, again if the record changes meanwhile.
 func (a *Accounts) storeToken(ctx context.Context, account string, in importedToken, opts ImportOptions) (storage.Account, error) {
-	plain, err := in.token.encode()
-	if err != nil {
-		return storage.Account{}, err
-	}
-	sealed, err := a.sealer.Seal(ctx, plain, tokenAD(account))
+	sealed, err := a.sealToken(ctx, account, in.token)
 	if err != nil {
 		return storage.Account{}, fmt.Errorf("abm: import token: %w", err)
 	}
@@ -116,14 +130,16 @@ func (a *Accounts) storeToken(ctx context.Context, account string, in importedTo
 		now := a.s.now()
 		renewal := len(acct.SealedToken) > 0
 		acct.ServerUUID, acct.Detail = in.detail.ServerUUID, in.detail.Document
-		acct.KeyPairID, acct.SealedToken, acct.TokenExpiresAt = in.keyID, sealed, in.token.ExpiresAt
+		acct.KeyPairID = in.keyID
+		replaceToken(acct, sealed, in.token.ExpiresAt)
 		acct.LastOKAt = now
 		acts := []storage.Activity{activity.New(now, activity.System, activity.TokenImported{
 			On: activity.On{Account: account}, ServerUUID: in.detail.ServerUUID, ServerName: in.detail.ServerName,
 			OrgName: in.detail.OrgName, KeyPairID: in.keyID, ExpiresAt: in.token.ExpiresAt, Renewal: renewal, Forced: moved,
 		})}
 		health, reason := tokenHealth(in.token.ExpiresAt, now)
-		return append(acts, setHealth(acct, health, reason, now)...), nil
+		acts = append(acts, setHealth(acct, health, reason, now)...)
+		return append(acts, warnExpiry(acct, now)...), nil
 	})
 	if err != nil {
 		return storage.Account{}, fmt.Errorf("abm: import token: %w", err)
@@ -134,8 +150,17 @@ func (a *Accounts) storeToken(ctx context.Context, account string, in importedTo
 	return acct, nil
 }
 
+// sealToken returns token as it is stored.
+func (a *Accounts) sealToken(ctx context.Context, account string, token Token) ([]byte, error) {
+	plain, err := token.encode()
+	if err != nil {
+		return nil, err
+	}
+	return a.sealer.Seal(ctx, plain, tokenAD(account))
+}
+
 // mismatch returns how the new token differs from the current one in what it belongs to.
-func (a *Accounts) mismatch(ctx context.Context, acct storage.Account, in importedToken) error {
+func (a *Accounts) mismatch(ctx context.Context, acct storage.Account, in importedToken) *TokenMismatchError {
 	if acct.ServerUUID != "" && acct.ServerUUID != in.detail.ServerUUID {
 		return &TokenMismatchError{Field: "server_uuid", Have: in.detail.ServerUUID, Want: acct.ServerUUID}
 	}

@@ -207,9 +207,9 @@ func TestDamagedTokenFile(t *testing.T) {
 
 func testKey(t *testing.T, w *tokenWorld) crypto.Signer {
 	t.Helper()
-	key, err := w.accts.key(t.Context(), w.pair)
+	key, err := w.accts.PrivateKey(t.Context(), w.pair)
 	require.NoError(t, err)
-	return key.(crypto.Signer)
+	return key
 }
 
 func TestTokenIsTriedBeforeItIsStored(t *testing.T) {

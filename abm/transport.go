@@ -190,7 +190,11 @@ func (s *sessions) signIn(req *http.Request) (string, error) {
 		return "", fmt.Errorf("read body: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return "", newAPIError(opSession, resp.StatusCode, body, retryAfter(resp.Header, s.now()))
+		e := newAPIError(opSession, resp.StatusCode, body, retryAfter(resp.Header, s.now()))
+		if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+			e.Skew = at.Sub(s.now())
+		}
+		return "", e
 	}
 	var out struct {
 		Session string `json:"auth_session_token"`
