@@ -74,9 +74,6 @@ type APIError struct {
 	// Skew is how far Apple's clock was ahead of ours when it refused to sign us in, 0 if it did not say: Apple takes no
 	// signature from a clock that is wrong.
 	Skew time.Duration
-	// Skew is how far Apple's clock was ahead of ours when it refused to sign us in, 0 if it did not say: Apple takes no
-	// signature from a clock that is wrong.
-	Skew time.Duration
 	// Body is the beginning of the body, at most 1 KiB.
 	Body []byte
 
