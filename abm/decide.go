@@ -25,7 +25,7 @@ func (s *step) desires(ctx context.Context, devices []*storage.Device) ([]desire
 	}
 	for len(asked) > 0 {
 		n := min(len(asked), MaxLimit)
-		decisions := s.decide(ctx, asked[:n])
+		decisions := decide(ctx, s.e.resolver, asked[:n])
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -41,9 +41,9 @@ func (s *step) desires(ctx context.Context, devices []*storage.Device) ([]desire
 	return out, nil
 }
 
-// decide asks the resolver for one batch. What goes wrong with the batch is the error of each of its devices.
-func (s *step) decide(ctx context.Context, devices []storage.Device) []Decision {
-	decisions, err := s.resolve(ctx, devices)
+// decide asks a resolver for one batch. What goes wrong with the batch is the error of each of its devices.
+func decide(ctx context.Context, r Resolver, devices []storage.Device) []Decision {
+	decisions, err := resolve(ctx, r, devices)
 	if err == nil && len(decisions) != len(devices) {
 		err = fmt.Errorf("resolver returned %d decisions for %d devices", len(decisions), len(devices))
 	}
@@ -57,13 +57,13 @@ func (s *step) decide(ctx context.Context, devices []storage.Device) []Decision 
 }
 
 // resolve guards the engine against a resolver of the host's that panics.
-func (s *step) resolve(ctx context.Context, devices []storage.Device) (decisions []Decision, err error) {
+func resolve(ctx context.Context, r Resolver, devices []storage.Device) (decisions []Decision, err error) {
 	defer func() {
-		if r := recover(); r != nil {
-			decisions, err = nil, panicked(r)
+		if p := recover(); p != nil {
+			decisions, err = nil, panicked(p)
 		}
 	}()
-	return s.e.resolver.Resolve(ctx, devices)
+	return r.Resolve(ctx, devices)
 }
 
 // desire returns what a decision wants, and keeps the profile it names.
@@ -108,22 +108,29 @@ func (s *step) report() {
 // keep stores a profile unless it is stored already. A profile that is not valid is an error of its devices, not of
 // the store: Apple would refuse it for all of them.
 func (s *step) keep(ctx context.Context, p *depprofile.Profile) (fingerprint, error) {
-	if err := p.Validate(); err != nil {
-		return fingerprint{err: err}, nil
-	}
-	doc, err := p.Canonical()
+	print, doc, err := encoded(p)
 	if err != nil {
 		return fingerprint{err: err}, nil
 	}
-	f, err := p.Fingerprint()
-	if err != nil {
-		return fingerprint{err: err}, nil
-	}
-	print := f.String()
 	_, err = s.profile(ctx, print)
 	if err == nil || !errors.Is(err, storage.ErrNotFound) {
 		return fingerprint{print: print}, err
 	}
 	row := storage.Profile{Account: s.account, Fingerprint: print, Document: doc, CreatedAt: s.e.s.now()}
 	return fingerprint{print: print}, s.putProfile(ctx, row)
+}
+
+// encoded returns the fingerprint of a profile and its document, or what is wrong with it.
+func encoded(p *depprofile.Profile) (print string, doc []byte, err error) {
+	if err := p.Validate(); err != nil {
+		return "", nil, err
+	}
+	if doc, err = p.Canonical(); err != nil {
+		return "", nil, err
+	}
+	f, err := p.Fingerprint()
+	if err != nil {
+		return "", nil, err
+	}
+	return f.String(), doc, nil
 }
