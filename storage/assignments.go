@@ -12,6 +12,9 @@ type Assignment struct {
 	Serial  string
 	// Profile is the fingerprint of the wanted profile (Profile.Fingerprint); empty when none is wanted.
 	Profile string
+	// Deferred is the fingerprint of the profile that a staged roll-out has not brought to this device yet: Profile is what it
+	// keeps until then. Empty if none is.
+	Deferred string
 	// State is where the assignment stands.
 	State AssignmentState
 	// NextAttemptAt is when there is something to do; zero when there is nothing.

@@ -34,6 +34,8 @@ type Leaser interface {
 	// apart. The name of a host or a pod is not, as a process can outlive the start of its successor: add something
 	// random.
 	AcquireLease(ctx context.Context, name, owner string, now time.Time, ttl time.Duration) (Lease, error)
+	// GetLease returns the lease that someone has, expired or not. ErrNotFound: nobody has it.
+	GetLease(ctx context.Context, name string) (Lease, error)
 	// RenewLease extends a lease that is still the holder's, even if it has expired, until now+ttl. ErrLeaseLost: it
 	// has passed on or was released.
 	RenewLease(ctx context.Context, l Lease, now time.Time, ttl time.Duration) (Lease, error)

@@ -72,7 +72,7 @@ func (d Device) Normalize() (Device, error) {
 
 // Normalize returns the assignment as a backend stores it, or ErrInvalid.
 func (a Assignment) Normalize() (Assignment, error) {
-	err := check("assignment", key("account", a.Account), key("serial", a.Serial), ref("profile", a.Profile),
+	err := check("assignment", key("account", a.Account), key("serial", a.Serial), ref("profile", a.Profile), ref("deferred", a.Deferred),
 		ref("state", string(a.State)))
 	cleanText(&a.LastAttempt.ProfileUUID, &a.LastAttempt.Result, &a.LastAttempt.Error, &a.Problem)
 	cleanTime(&a.NextAttemptAt, &a.LastAttempt.At, &a.SatisfiedAt, &a.ProblemSince, &a.UpdatedAt)

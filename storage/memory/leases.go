@@ -28,6 +28,15 @@ func (s *Store) AcquireLease(ctx context.Context, name, owner string, now time.T
 	return l, nil
 }
 
+// GetLease implements storage.Leaser.
+func (s *Store) GetLease(ctx context.Context, name string) (storage.Lease, error) {
+	l, err := get(ctx, s, func() map[string]storage.Lease { return s.leases }, name, same[storage.Lease])
+	if err == nil && l.Owner == "" {
+		l, err = storage.Lease{}, storage.ErrNotFound
+	}
+	return l, fail("get lease", name, err)
+}
+
 // RenewLease implements storage.Leaser.
 func (s *Store) RenewLease(ctx context.Context, l storage.Lease, now time.Time, ttl time.Duration) (storage.Lease, error) {
 	if ttl <= 0 {

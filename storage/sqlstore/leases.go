@@ -38,6 +38,15 @@ func (s *Store) AcquireLease(ctx context.Context, name, owner string, now time.T
 	})
 }
 
+// GetLease implements storage.Leaser.
+func (s *Store) GetLease(ctx context.Context, name string) (storage.Lease, error) {
+	l, err := get(ctx, s, "get lease", leases(), name)
+	if err == nil && l.Owner == "" {
+		return storage.Lease{}, s.fail(ctx, "get lease", name, storage.ErrNotFound)
+	}
+	return l, err
+}
+
 // RenewLease implements storage.Leaser.
 func (s *Store) RenewLease(ctx context.Context, l storage.Lease, now time.Time, ttl time.Duration) (storage.Lease, error) {
 	if ttl <= 0 {

@@ -100,14 +100,14 @@ func assignments() table[storage.Assignment] {
 	return table[storage.Assignment]{
 		name: "enrollkit_assignments",
 		columns: []string{
-			"account", "serial", "profile", "state", "next_attempt_at", "failures", "throttles", "attempt_at", "attempt_profile",
-			"attempt_result", "attempt_error", "attempt_retry_after", "satisfied_at", "problem", "problem_since", "updated_at",
+			"account", "serial", "profile", "deferred", "state", "next_attempt_at", "failures", "throttles", "attempt_at",
+			"attempt_profile", "attempt_result", "attempt_error", "attempt_retry_after", "satisfied_at", "problem", "problem_since", "updated_at",
 			"version",
 		},
 		keys: 2,
 		fields: func(a *storage.Assignment) []any {
 			return []any{
-				&a.Account, &a.Serial, &a.Profile, (*string)(&a.State), at(&a.NextAttemptAt), &a.Failures, &a.Throttles,
+				&a.Account, &a.Serial, &a.Profile, &a.Deferred, (*string)(&a.State), at(&a.NextAttemptAt), &a.Failures, &a.Throttles,
 				at(&a.LastAttempt.At), &a.LastAttempt.ProfileUUID, &a.LastAttempt.Result, &a.LastAttempt.Error,
 				(*int64)(&a.LastAttempt.RetryAfter), at(&a.SatisfiedAt), &a.Problem, at(&a.ProblemSince),
 				at(&a.UpdatedAt), &a.Version,

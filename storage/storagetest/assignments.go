@@ -26,7 +26,7 @@ func RunAssignments(t *testing.T, open Open) {
 			return s.GetAssignment(ctx, a.Account, a.Serial)
 		},
 		stored: func(a *storage.Assignment) { a.Version = 1 },
-		key:    []string{"Account", "Serial"}, refs: []string{"Profile", "State"},
+		key:    []string{"Account", "Serial"}, refs: []string{"Profile", "Deferred", "State"},
 	})
 	pages(t, open, list[storage.Assignment]{
 		put: func(t testing.TB, s storage.Store, key string) {

@@ -20,6 +20,7 @@ func RunLeases(t *testing.T, open Open) {
 		ok(t, err)
 		return map[string]func(context.Context) error{
 			"AcquireLease": func(ctx context.Context) error { _, err := s.AcquireLease(ctx, "m", "a", epoch(), hold); return err },
+			"GetLease":     func(ctx context.Context) error { _, err := s.GetLease(ctx, "l"); return err },
 			"RenewLease":   func(ctx context.Context) error { _, err := s.RenewLease(ctx, l, epoch(), hold); return err },
 			"ReleaseLease": func(ctx context.Context) error {
 				err := s.ReleaseLease(ctx, l)
@@ -71,6 +72,22 @@ func takingLeases(t *testing.T, open Open) {
 		second := acquire(t, s, "b", now.Add(hold))
 		larger(t, second, first)
 		held(t, s, "a", now.Add(hold))
+	})
+	sentence(t, open, "A lease can be read as long as someone has it, expired or not", func(t *testing.T, s storage.Store) {
+		missing := func() {
+			t.Helper()
+			for _, name := range []string{"lease", "", "\xff"} {
+				_, err := s.GetLease(t.Context(), name)
+				isErr(t, err, storage.ErrNotFound)
+			}
+		}
+		missing()
+		l := acquire(t, s, "a", epoch())
+		got, err := s.GetLease(t.Context(), "lease")
+		ok(t, err)
+		equal(t, got, l)
+		ok(t, s.ReleaseLease(t.Context(), l))
+		missing()
 	})
 	sentence(t, open, "The owner gets its lease extended with the same token, expired or not", func(t *testing.T, s storage.Store) {
 		first := acquire(t, s, "a", now)

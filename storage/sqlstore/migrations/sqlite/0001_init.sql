@@ -74,6 +74,7 @@ CREATE TABLE enrollkit_assignments (
     account             TEXT    NOT NULL,
     serial              TEXT    NOT NULL,
     profile             TEXT    NOT NULL,
+    deferred            TEXT    NOT NULL,
     state               TEXT    NOT NULL,
     next_attempt_at     INTEGER,
     failures            INTEGER NOT NULL,
