@@ -32,6 +32,7 @@ var mayImport = map[string][]string{
 	"enroll":       {"depprofile", "storage", "activity", "setupexp", "internal/..."}, // not abm
 
 	"setupexp/swiftdialog": {"setupexp", "internal/..."},
+	"abm/axm":              {"internal/..."}, // stands alone: it knows neither accounts nor storage
 	"enroll/nano":          {"enroll", "setupexp", "storage", "activity", "internal/..."},
 
 	// Backends know the contract and nothing else, least of all each other.

@@ -1,0 +1,251 @@
+package axm
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// maxBody limits the body of a success. A page of 1000 devices is about a megabyte.
+	maxBody = 32 << 20
+	// maxErrorBody limits bodies of answers that are not a success.
+	maxErrorBody = 64 << 10
+)
+
+// Client makes the calls of the Apple Business or School Manager API for one API account. It is safe for concurrent use; all
+// uses share one access token.
+//
+// Calls that only read are repeated on network errors and on HTTP 429 and 5xx. Calls that change something are repeated only
+// when it is certain that nothing was done: on 429, when no connection was made, and when there was no access token.
+type Client struct {
+	s    settings
+	base *url.URL
+	api  *http.Client // with the access token
+	file *http.Client // without: for results, which are on a host that is none of the API's business
+}
+
+// New returns a client for an API account. It sends nothing. It returns [ErrUnknownClientID] when the client id does not tell
+// the service and [WithScope] and [WithBaseURL] do not either; [ErrNoKey] and [ErrKeyType] for keys that are no use.
+func New(creds Credentials, opts ...Option) (*Client, error) {
+	s, err := newSettings(opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := creds.check(); err != nil {
+		return nil, err
+	}
+	svc, known := serviceOf(creds.ClientID)
+	if !known && (s.scope == "" || s.baseURL == "") {
+		return nil, ErrUnknownClientID
+	}
+	if s.scope == "" {
+		s.scope = svc.scope
+	}
+	if s.baseURL == "" {
+		s.baseURL = svc.baseURL
+	}
+	base, err := parseURL(s.baseURL)
+	if err != nil {
+		return nil, fmt.Errorf("axm: base URL: %w", err)
+	}
+	// Nothing of Apple's redirects here, and following one would carry secrets to another host.
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	plain := &http.Client{Transport: s.transport, CheckRedirect: stay}
+	i, err := newIssuer(creds, s.scope, plain, s)
+	if err != nil {
+		return nil, err
+	}
+	auth := &bearer{next: s.transport, tokens: &tokens{source: i.source, now: s.now}, log: s.log}
+	return &Client{s: s, base: base, api: &http.Client{Transport: auth, CheckRedirect: stay}, file: plain}, nil
+}
+
+// bearer is an http.RoundTripper that adds the access token. One that Apple refuses is dropped, and the request sent once more
+// with a new one; that is safe for every request, as Apple has refused to carry it out.
+type bearer struct {
+	next   http.RoundTripper
+	tokens *tokens
+	log    *zap.Logger
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
+	token, err := b.tokens.get(req.Context(), "")
+	if err != nil {
+		closeBody(req)
+		return nil, err
+	}
+	resp, err := b.send(req, req.Body, token)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	drain(resp.Body)
+	b.log.Debug("access token refused")
+	body := io.ReadCloser(nil)
+	if req.GetBody != nil {
+		if body, err = req.GetBody(); err != nil {
+			return nil, fmt.Errorf("repeat body: %w", err)
+		}
+	}
+	if token, err = b.tokens.get(req.Context(), token); err != nil {
+		if body != nil {
+			_ = body.Close()
+		}
+		return nil, err
+	}
+	return b.send(req, body, token)
+}
+
+// send sends a copy of req, as a RoundTripper must not change its request.
+func (b *bearer) send(req *http.Request, body io.ReadCloser, token string) (*http.Response, error) {
+	r := req.Clone(req.Context())
+	r.Body = body
+	r.Header.Set("Authorization", "Bearer "+token)
+	return b.next.RoundTrip(r)
+}
+
+// call is one operation of the API.
+type call struct {
+	op     string
+	method string
+	path   []string // segments below the base URL, not escaped
+	query  url.Values
+	in     any  // sent as JSON, unless nil
+	write  bool // changes something, so must not be repeated blindly
+	// out reads the body of a success, which is valid during the call only. nil ignores the body.
+	out func(body []byte) error
+}
+
+func (c *Client) do(ctx context.Context, k call) error {
+	var in []byte
+	if k.in != nil {
+		var err error
+		if in, err = json.Marshal(k.in); err != nil {
+			return fmt.Errorf("axm: %s: encode: %w", k.op, err)
+		}
+	}
+	return c.retry(ctx, k, func() error { return c.once(ctx, k, in) })
+}
+
+// once makes one HTTP exchange.
+func (c *Client) once(parent context.Context, k call, in []byte) error {
+	ctx, cancel := context.WithTimeout(parent, c.s.timeout)
+	defer cancel()
+	req, err := c.request(ctx, k, in)
+	if err != nil {
+		return fmt.Errorf("axm: %s: %w", k.op, err)
+	}
+	resp, err := c.api.Do(req) //nolint:bodyclose // drain closes it
+	if err != nil {
+		return transportError(parent, k.op, err)
+	}
+	defer drain(resp.Body)
+	body, err := readBody(resp, maxBody)
+	if err != nil {
+		return transportError(parent, k.op, err)
+	}
+	status := resp.StatusCode
+	switch {
+	case status != http.StatusOK && status != http.StatusCreated && (status != http.StatusNoContent || k.out != nil):
+		return newAPIError(k.op, status, body, retryAfter(resp.Header, c.s.now()))
+	case len(body) > maxBody:
+		return badResponse(k.op, status, body, errors.New("body too large"))
+	case k.out == nil:
+		return nil
+	}
+	if err := k.out(body); err != nil {
+		return badResponse(k.op, status, body, err)
+	}
+	return nil
+}
+
+func (c *Client) request(ctx context.Context, k call, in []byte) (*http.Request, error) {
+	segments := make([]string, len(k.path))
+	for i, s := range k.path {
+		// An id comes from outside. As a segment it must not climb, nor vanish and so name the list.
+		if s == "" || s == "." || s == ".." {
+			return nil, errors.New("empty or impossible id")
+		}
+		segments[i] = url.PathEscape(s)
+	}
+	u := c.base.JoinPath(segments...)
+	u.RawQuery = k.query.Encode()
+	var body io.Reader
+	if in != nil {
+		body = bytes.NewReader(in) // gives the request a GetBody, so that it can be sent again
+	}
+	req, err := http.NewRequestWithContext(ctx, k.method, u.String(), body)
+	if err != nil {
+		return nil, errors.New("cannot make the request") // the error quotes the URL
+	}
+	req.Header.Set("User-Agent", c.s.userAgent)
+	req.Header.Set("Accept", "application/json")
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return req, nil
+}
+
+// readBody reads one byte more than limit, so that what is too long is seen.
+func readBody(resp *http.Response, limit int64) ([]byte, error) {
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		limit = maxErrorBody
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read body: %w", err)
+	}
+	return body, nil
+}
+
+// transportError sorts out why no answer came: the caller's context, the token endpoint, or the network.
+func transportError(parent context.Context, op string, err error) error {
+	if parent.Err() != nil {
+		return fmt.Errorf("axm: %s: %w", op, context.Cause(parent))
+	}
+	if tokenErr, ok := errors.AsType[*TokenError](err); ok {
+		return fmt.Errorf("axm: %s: %w", op, tokenErr)
+	}
+	if early, ok := errors.AsType[*TransportError](err); ok {
+		return fmt.Errorf("axm: %s: %w", op, early)
+	}
+	if urlErr, ok := errors.AsType[*url.Error](err); ok {
+		err = urlErr.Err // its text repeats the URL with its query
+	}
+	return &TransportError{Op: op, Err: err}
+}
+
+// drain reads a little of what is left, so that the connection can be used again, and closes.
+func drain(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, maxErrorBody)
+	_ = body.Close()
+}
+
+func closeBody(req *http.Request) {
+	if req.Body != nil {
+		_ = req.Body.Close()
+	}
+}
+
+// retryAfter returns how long the Retry-After header asks to wait, in seconds or until a date; 0 if it does not.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	const longest = 7 * 24 * time.Hour
+	v := h.Get("Retry-After")
+	if n, err := strconv.ParseInt(v, 10, 64); err == nil {
+		return time.Duration(min(max(n, 0), int64(longest/time.Second))) * time.Second
+	}
+	t, err := http.ParseTime(v)
+	if err != nil {
+		return 0
+	}
+	return min(max(t.Sub(now), 0), longest)
+}
