@@ -21,7 +21,8 @@ const maxBody = 64 << 20
 // operation names and have no effect but the call. It is safe for concurrent use; all uses share one session.
 //
 // Calls that only read are repeated on network errors and on HTTP 429 and 5xx. Calls that change something are
-// repeated only on 429, which says that nothing was done: whoever calls them must look before asking again.
+// repeated only on 429, which says that nothing was done: whoever calls them must look before asking again. While Apple
+// has asked to wait or does not answer, calls are held back: see [HeldBackError].
 //
 // It takes header names, base URL and the token file reader from nanodep. It does not go through nanodep's
 // godep.Client.Do, which drops the headers of an answer (Retry-After is lost), keeps only the first KiB of an error,
@@ -30,6 +31,8 @@ type Client struct {
 	s    settings
 	base *url.URL
 	http *http.Client
+	// breaker holds calls back while they would be in vain.
+	breaker *breaker
 	// buffers holds *bytes.Buffer of finished answers; pages are large and alike.
 	buffers sync.Pool
 	// successor returns the client that has taken the place of this one, or nil; it may be nil.
@@ -59,6 +62,7 @@ func newClient(token Token, s settings, base string) (*Client, error) {
 	}
 	return &Client{
 		s: s, base: u,
+		breaker: &breaker{now: s.now, max: s.breakAfter, coolDown: s.coolDown},
 		http: &http.Client{
 			Transport: &sessions{next: next, url: u.JoinPath("session"), token: token, now: s.now},
 			// The service does not redirect. Following one would carry the session to another host.
@@ -89,7 +93,7 @@ func (c *Client) do(ctx context.Context, k call) error {
 		}
 	}
 	for {
-		err := c.retry(ctx, k, func() error { return c.once(ctx, k, in) })
+		err := c.retry(ctx, k, func() error { return c.guarded(ctx, k, in) })
 		if err == nil || !refused(err) || c.successor == nil {
 			return err
 		}

@@ -29,6 +29,8 @@ type settings struct {
 	maxTries   int
 	firstWait  time.Duration
 	maxWait    time.Duration
+	breakAfter int
+	coolDown   time.Duration
 	owner      string
 	leaseTTL   time.Duration
 	poll       time.Duration
@@ -48,6 +50,8 @@ func newSettings(opts []Option) (settings, error) {
 		maxTries:   4,
 		firstWait:  500 * time.Millisecond,
 		maxWait:    time.Minute,
+		breakAfter: defaultMaxFailures,
+		coolDown:   defaultCoolDown,
 		leaseTTL:   time.Minute,
 		poll:       time.Minute,
 		syncEvery:  time.Hour,

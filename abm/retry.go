@@ -76,8 +76,12 @@ func (h *hinted) NextBackOff() time.Duration {
 	return d
 }
 
-// repeatable reports whether sending the same request again is safe and may help.
+// repeatable reports whether sending the same request again is safe and may help. Where the service is down, it does not
+// help to wait for it in every call.
 func repeatable(k call, err error) bool {
+	if e, ok := errors.AsType[*HeldBackError](err); ok {
+		return !e.open
+	}
 	if errors.Is(err, ErrRateLimited) || notSent(err) {
 		return true
 	}
@@ -87,13 +91,16 @@ func repeatable(k call, err error) bool {
 	return !k.write && temporary(err)
 }
 
-// notSent reports whether err says that no connection was made, so that Apple has not seen the request.
+// notSent reports whether err says that the request was held back or no connection was made, so that Apple has not seen it.
 func notSent(err error) bool {
+	if errors.Is(err, ErrHeldBack) {
+		return true
+	}
 	op, ok := errors.AsType[*net.OpError](err)
 	return ok && op.Op == "dial"
 }
 
-// hint returns how long the server asked to wait, the longest if several errors say so.
+// hint returns how long the server asked to wait, or calls are held back, the longest if several errors say so.
 func hint(err error) time.Duration {
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var longest time.Duration
@@ -101,6 +108,9 @@ func hint(err error) time.Duration {
 			longest = max(longest, hint(e))
 		}
 		return longest
+	}
+	if e, ok := errors.AsType[*HeldBackError](err); ok {
+		return e.RetryAfter
 	}
 	if e, ok := errors.AsType[*APIError](err); ok {
 		return e.RetryAfter
