@@ -57,7 +57,7 @@ func (s *Service) accountURLs() []accountURL {
 	var urls []accountURL
 	at := make(map[string]int)
 	for _, e := range s.endpoints() {
-		if e.open {
+		if e.open || e.roster && s.cfg.org.Type != "edu" {
 			continue
 		}
 		i, ok := at[e.path]

@@ -28,7 +28,7 @@ func (s *Service) ActivationRecord(serial string) (*ActivationRecord, error) {
 	var record *ActivationRecord
 	err := s.administer(nil, []string{serial}, func(devices []*device, now time.Time) error {
 		d := devices[0]
-		if d.cur.profileUUID == "" {
+		if d.cur.profileUUID == "" || d.cur.unfetchable {
 			return fmt.Errorf("abmtest: activation record of %q: %w", serial, ErrNoProfile)
 		}
 		effective, err := json.Marshal(d.owner.profiles[d.cur.profileUUID].effective())

@@ -32,7 +32,13 @@ POST /replace                            {"original": "X", "replacement": {"seri
 GET  /terms                              {"signed": true}
 PUT  /terms                              {"signed": false}: GET /session answers T_C_NOT_SIGNED
 POST /force-assign-result                {"device": "X", "result": "THROTTLED", "seconds": 86400}
-GET  /stats                              counters: calls, largest batches, assignments per device
+POST /roster                             {"path": "/roster/class/person", "entries": [{}]}: what School Manager returns
+GET  /stats                              counters: calls, answers by status, logins, assignments per device
+GET  /fault-kinds                        what can go wrong, with the members each kind of fault takes
+GET  /faults                             the faults that are set, and how often each has struck
+POST /faults                             {"kind": "unavailable", "count": 3, "retry_after": "30s"}; answer: {"id": "fault-1"}
+DELETE /faults                           clear all
+DELETE /faults/{id}                      clear one
 `
 
 // adminRequest has the members of all request bodies of the admin API.
@@ -48,6 +54,9 @@ type adminRequest struct {
 	Device      string          `json:"device"`
 	Result      string          `json:"result"`
 	Seconds     int64           `json:"seconds"`
+
+	Path    string            `json:"path"`
+	Entries []json.RawMessage `json:"entries"`
 }
 
 // adminServer is an entry as the admin API shows it.
@@ -127,6 +136,12 @@ func (s *Service) AdminHandler() http.Handler {
 		s.SetTermsSigned(*in.Signed)
 		return nil
 	})
+	body("POST /roster", func(in *adminRequest, _ []string) error { return s.SetRoster(in.Path, in.Entries...) })
+	handle("GET /fault-kinds", func(*http.Request) (any, error) { return FaultKinds(), nil })
+	handle("GET /faults", func(*http.Request) (any, error) { return s.Faults(), nil })
+	handle("POST /faults", s.adminSetFault)
+	handle("DELETE /faults", s.adminClearFaults)
+	handle("DELETE /faults/{id}", s.adminClearFaults)
 	body("POST /force-assign-result", func(in *adminRequest, _ []string) error {
 		return s.ForceAssignResult(in.Device, in.Result, time.Duration(in.Seconds)*time.Second)
 	})
@@ -228,6 +243,24 @@ func (s *Service) adminAddDevices(r *http.Request) (any, error) {
 		serials[i] = devices[i].SerialNumber
 	}
 	return map[string][]string{"added": serials}, nil
+}
+
+func (s *Service) adminSetFault(r *http.Request) (any, error) {
+	var f Fault
+	if err := json.NewDecoder(r.Body).Decode(&f); err != nil {
+		return nil, fmt.Errorf("body: %w: %w", err, ErrInvalid)
+	}
+	id, err := s.SetFault(f)
+	return map[string]string{"id": id}, err
+}
+
+func (s *Service) adminClearFaults(r *http.Request) (any, error) {
+	if id := r.PathValue("id"); id != "" {
+		s.ClearFaults(id)
+	} else {
+		s.ClearFaults()
+	}
+	return map[string]string{"status": "ok"}, nil
 }
 
 func decodeAdmin(r *http.Request) (*adminRequest, error) {

@@ -22,6 +22,7 @@ type cursor struct {
 	position int
 	bound    int // only while a fetch is under way; else equal to position
 	issued   time.Time
+	late     int // 1 + the position of an event that comes later than it should; 0 for none
 }
 
 // fetching tells whether the fetch that made the cursor has more to return.
@@ -29,6 +30,9 @@ func (c cursor) fetching() bool { return c.position < c.bound }
 
 func (s *Service) encodeCursor(m *MDMServer, c cursor) string {
 	text := fmt.Sprintf("%d:%d:%d:%d", c.limit, c.position, c.issued.UnixMilli(), c.bound)
+	if c.late > 0 {
+		text += fmt.Sprintf(":%d", c.late)
+	}
 	return base64.StdEncoding.EncodeToString([]byte(text + ":" + s.cursorMAC(m, text)))
 }
 
@@ -58,8 +62,12 @@ func (s *Service) decodeCursor(m *MDMServer, text string) (c cursor, ok bool) {
 			return cursor{}, false
 		}
 	}
-	if len(numbers) != 4 {
+	if len(numbers) != 4 && len(numbers) != 5 {
 		return cursor{}, false
 	}
-	return cursor{int(numbers[0]), int(numbers[1]), int(numbers[3]), time.UnixMilli(numbers[2])}, true
+	c = cursor{limit: int(numbers[0]), position: int(numbers[1]), bound: int(numbers[3]), issued: time.UnixMilli(numbers[2])}
+	if len(numbers) == 5 {
+		c.late = int(numbers[4])
+	}
+	return c, true
 }

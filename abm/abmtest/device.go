@@ -38,7 +38,7 @@ type DeviceState struct {
 	AssignedDate      time.Time `json:"device_assigned_date,omitzero"` // to the MDM server entry
 	AssignedBy        string    `json:"device_assigned_by,omitempty"`
 	ProfileUUID       string    `json:"profile_uuid,omitempty"`
-	ProfileStatus     string    `json:"profile_status,omitempty"` // empty, assigned or pushed
+	ProfileStatus     string    `json:"profile_status,omitempty"` // empty, assigned, pushed or removed
 	ProfileAssignTime time.Time `json:"profile_assign_time,omitzero"`
 	ProfilePushTime   time.Time `json:"profile_push_time,omitzero"`
 	MigrationDeadline time.Time `json:"mdm_migration_deadline,omitzero"`
@@ -67,6 +67,9 @@ type device struct {
 	locked      bool
 	lostMessage string
 
+	old        *state    // as it was when it last had a profile, for faults that show it again
+	lastAssign time.Time // when a profile was last asked for it
+
 	deferred []operation         // waiting for the end of a throttle
 	skipped  map[*MDMServer]bool // whose sync passed over the device because of a throttle
 }
@@ -76,6 +79,9 @@ type state struct {
 	assignedDate, profileAssigned, profilePushed, deadline time.Time
 
 	assignedBy, profileUUID, profileStatus string
+
+	// unfetchable tells that the profile is only shown: the device gets none.
+	unfetchable bool
 }
 
 type logPosition struct {

@@ -15,18 +15,27 @@ func (s *Service) deviceDetails(c *call) (any, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make(map[string]wireDevice, len(in.Devices))
+	out := detailsResponse{make(map[string]wireDevice, len(in.Devices))}
 	for _, serial := range in.Devices {
 		d, ok := s.accessible(c.server, serial)
+		result, found := resultSuccess, ok
 		if !ok {
-			out[serial] = wireDevice{SerialNumber: serial, ResponseStatus: resultNotAccessible}
-			continue
+			result = resultNotAccessible
 		}
-		w := newWireDevice(d, d.cur, c.version)
-		w.ResponseStatus = resultSuccess
-		out[serial] = w
+		w := wireDevice{SerialNumber: serial}
+		if result, found = s.faultResult(c, serial, result, found); found {
+			w = newWireDevice(d, d.cur, c.version)
+		}
+		if w.ResponseStatus = result; result != "" {
+			out.Devices[serial] = w
+		}
 	}
-	return map[string]any{"devices": out}, nil
+	return out, nil
+}
+
+// detailsResponse is the answer of POST /devices.
+type detailsResponse struct {
+	Devices map[string]wireDevice `json:"devices"`
 }
 
 // disown serves POST /devices/disown: the devices leave the organization.
@@ -49,12 +58,15 @@ func (s *Service) eachDevice(c *call, do func(d *device)) (any, error) {
 	out := deviceResults{Devices: make(map[string]string, len(in.Devices))}
 	for _, serial := range in.Devices {
 		d, ok := s.accessible(c.server, serial)
+		result := resultSuccess
 		if !ok {
-			out.Devices[serial] = resultNotAccessible
-			continue
+			result = resultNotAccessible
 		}
-		do(d)
-		out.Devices[serial] = resultSuccess
+		result, ok = s.faultResult(c, serial, result, ok)
+		if ok {
+			do(d)
+		}
+		out.put(serial, result)
 	}
 	return out, nil
 }
@@ -118,7 +130,10 @@ func (s *Service) activationLock(c *call) (any, error) {
 	case d.locked:
 		status = "DEVICE_ALREADY_LOCKED"
 	default:
-		d.locked, d.lostMessage = true, in.LostMessage
+		var done bool
+		if status, done = s.faultResult(c, in.Device, status, true); done {
+			d.locked, d.lostMessage = true, in.LostMessage
+		}
 	}
 	return map[string]string{"serial_number": in.Device, "response_status": status}, nil
 }

@@ -64,11 +64,11 @@ func (s *Service) fetchDevices(c *call) (any, error) {
 	}
 	listed := func(op *operation) bool { return m.current(op, cur.bound) }
 	limit := s.limit("/server/devices", in.Limit)
-	out, next := s.page(c, cur, limit, listed, func(op *operation) wireDevice {
+	out, next := s.page(c, walk{cur: cur, limit: limit, show: listed, encode: func(op *operation) wireDevice {
 		return newWireDevice(op.device, op.device.cur, c.version)
-	})
+	}})
 	// Without more to follow, next is the bound and the cursor is ready for sync.
-	out.Cursor = s.encodeCursor(m, cursor{limit, next, cur.bound, c.now})
+	out.Cursor = s.encodeCursor(m, cursor{limit: limit, position: next.position, bound: cur.bound, issued: c.now})
 	return out, nil
 }
 
@@ -104,38 +104,71 @@ func (s *Service) syncDevices(c *call) (any, error) {
 		return true
 	}
 	limit := s.limit("/devices/sync", in.Limit)
-	out, next := s.page(c, cur, limit, visible, func(op *operation) wireDevice {
+	encode := func(op *operation) wireDevice {
 		w := newWireDevice(op.device, op.state, c.version)
 		w.OpType, w.OpDate = op.kind, stamp(time.Unix(op.date, 0))
 		if c.version >= 10 && op.kind == opDeleted {
 			w.ByReplacement = new(op.byReplacement)
 		}
 		return w
-	})
-	out.Cursor = s.encodeCursor(m, cursor{limit, next, next, c.now})
+	}
+	replayed := s.replayed(c, cur, limit, visible)
+	out, next := s.page(c, walk{cur, limit - len(replayed), visible, encode, func(op *operation) bool {
+		return op.next > 0 && s.strike(FaultLateEvents, m, c.op, op.device.hw.SerialNumber) != nil
+	}})
+	for _, op := range replayed {
+		out.Devices = append(out.Devices, encode(op))
+	}
+	next.limit, next.bound, next.issued = limit, next.position, c.now
+	out.Cursor = s.encodeCursor(m, next)
 	return out, nil
 }
 
-// page returns up to limit of the operations that show picks, from cur on, and the position of the next one that
-// will be shown, or the bound if there is none: no page walks over what an earlier one has passed.
-func (s *Service) page(
-	c *call, cur cursor, limit int, show func(*operation) bool, encode func(*operation) wireDevice,
-) (out listResponse, next int) {
-	log := c.server.log
-	out = listResponse{Devices: make([]wireDevice, 0, min(limit, cur.bound-cur.position)), FetchedUntil: stamp(c.now)}
+// walk is how a page goes through the log.
+type walk struct {
+	cur    cursor
+	limit  int
+	show   func(*operation) bool
+	encode func(*operation) wireDevice
+	late   func(*operation) bool // whether an event is to come after a newer one of its device; nil: never
+}
+
+// page returns up to limit of the operations that show picks, from the cursor on, and where the next page begins: at the
+// next operation that will be shown, or the bound if there is none, so that no page walks over what an earlier one has
+// passed.
+func (s *Service) page(c *call, w walk) (out listResponse, next cursor) {
+	log, bound := c.server.log, w.cur.bound
+	out = listResponse{Devices: make([]wireDevice, 0, max(0, min(w.limit, bound-w.cur.position))), FetchedUntil: stamp(c.now)}
+	late := w.cur.late
 	var last int64
-	for i := cur.position; i < cur.bound; i++ {
-		op := &log[i]
-		if !show(op) {
-			continue
-		}
-		if len(out.Devices) == limit {
-			out.MoreToFollow = true
-			out.FetchedUntil = stamp(time.Unix(last, 0))
-			return out, i
-		}
-		out.Devices = append(out.Devices, encode(op))
+	add := func(op *operation) {
+		out.Devices = append(out.Devices, w.encode(op))
 		last = op.date
 	}
-	return out, cur.bound
+	for i := w.cur.position; i < bound; i++ {
+		op := &log[i]
+		if late > 0 && int(log[late-1].next) < i && len(out.Devices) < w.limit {
+			add(&log[late-1])
+			late = 0
+		}
+		if !w.show(op) {
+			continue
+		}
+		if len(out.Devices) == w.limit {
+			out.MoreToFollow = true
+			out.FetchedUntil = stamp(time.Unix(last, 0))
+			return out, cursor{position: i, late: late}
+		}
+		if late == 0 && w.late != nil && int(op.next) < bound && w.late(op) {
+			late = i + 1
+			continue
+		}
+		add(op)
+	}
+	if late > 0 && len(out.Devices) < w.limit {
+		add(&log[late-1])
+		late = 0
+	}
+	out.MoreToFollow = late > 0
+	return out, cursor{position: bound, late: late}
 }

@@ -7,15 +7,18 @@ import (
 	"time"
 )
 
-// forcedResult is a result set by ForceAssignResult.
+// forcedResult is a result set by ForceAssignResult, or a throttle that a fault began.
 type forcedResult struct {
 	result string
 	until  time.Time
+	cause  string // ID of the fault
 }
 
 // Intercept sets a function that sees every request to a known endpoint before the service does. If it returns
 // true it has answered, and the service does nothing. It may be called from several goroutines. A function that
 // reads the body and returns false must put the body back. nil, as at first, lets everything through.
+//
+// It is for what no [Fault] does. What it answers is counted in [Stats].
 func (s *Service) Intercept(f func(http.ResponseWriter, *http.Request) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -26,6 +29,8 @@ func (s *Service) Intercept(f func(http.ResponseWriter, *http.Request) bool) {
 // service's time. result is FAILED, NOT_ACCESSIBLE or THROTTLED; the serial number need not exist. THROTTLED is
 // reported as the client's protocol version allows, and as observed at Apple hides the device from sync until it is
 // over; then what happened to it in between shows up. SUCCESS ends a forced result at once; d is then ignored.
+//
+// It is short for a fault such as [FaultResultFailed] that ends by itself.
 func (s *Service) ForceAssignResult(serial, result string, d time.Duration) error {
 	switch {
 	case serial == "":
@@ -46,7 +51,7 @@ func (s *Service) ForceAssignResult(serial, result string, d time.Duration) erro
 	}
 	delete(s.forced, serial)
 	if d > 0 {
-		s.forced[serial] = forcedResult{result, now.Add(d)}
+		s.forced[serial] = forcedResult{result: result, until: now.Add(d)}
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ type MDMServer struct {
 	creds     Credentials
 	log       []operation
 	profiles  map[string]profile
+	lost      map[string]bool // profiles that a fault took away; devices may have them still
 	discovery *discovery
 }
 

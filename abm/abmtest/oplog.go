@@ -87,16 +87,24 @@ func (s *Service) change(d *device, now time.Time, edit func(*state)) {
 // in the portal. To the same entry again it is a modification.
 //
 // Observed: https://github.com/fleetdm/fleet/issues/37462
+//
+// A device that migrates was observed to come as modified: https://github.com/micromdm/nanodep/pull/140
 func (s *Service) attach(m *MDMServer, d *device, now, migrationDeadline time.Time) {
 	kind := opAdded
-	if d.owner == m {
+	if d.owner == m || !migrationDeadline.IsZero() {
 		kind = opModified
+	}
+	if d.owner == m {
+		d.remember()
 	} else {
 		s.detach(d, now, false)
 	}
 	d.owner = m
 	d.cur = &state{
 		assignedDate: now, assignedBy: s.cfg.org.AdminID, profileStatus: statusEmpty, deadline: migrationDeadline,
+	}
+	if s.showOldProfile(m, d) {
+		kind = opModified
 	}
 	s.record(m, d, kind, now)
 }
@@ -107,11 +115,16 @@ func (s *Service) detach(d *device, now time.Time, byReplacement bool) {
 	if m == nil {
 		return
 	}
-	s.record(m, d, opDeleted, now)
-	if n := len(d.deferred); n > 0 {
-		d.deferred[n-1].byReplacement = byReplacement
+	d.remember()
+	if s.strike(FaultSilentRelease, m, "", d.hw.SerialNumber) != nil {
+		d.forgetAt(m)
 	} else {
-		m.log[len(m.log)-1].byReplacement = byReplacement
+		s.record(m, d, opDeleted, now)
+		if n := len(d.deferred); n > 0 {
+			d.deferred[n-1].byReplacement = byReplacement
+		} else {
+			m.log[len(m.log)-1].byReplacement = byReplacement
+		}
 	}
 	d.owner, d.migrateFrom = nil, nil
 	d.cur = &state{profileStatus: statusEmpty}

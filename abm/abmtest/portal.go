@@ -27,6 +27,7 @@ func (s *Service) AddMDMServer(name string) (*MDMServer, error) {
 		uuid:     strings.Join([]string{id[:8], id[8:12], id[12:16], id[16:20], id[20:]}, "-"),
 		creds:    Credentials{ConsumerKey: "CK_" + s.hexID(16)},
 		profiles: make(map[string]profile),
+		lost:     make(map[string]bool),
 	}
 	s.servers = append(s.servers, m)
 	return m, nil
@@ -100,7 +101,7 @@ func (s *Service) insert(m *MDMServer, hw Device, now time.Time) *device {
 		s.serials = append(s.serials, hw.SerialNumber)
 	}
 	*d = device{
-		hw: &hw, cur: &state{profileStatus: statusEmpty}, last: d.last, deferred: d.deferred, skipped: d.skipped,
+		hw: &hw, cur: &state{profileStatus: statusEmpty}, last: d.last, deferred: d.deferred, skipped: d.skipped, old: d.old,
 	}
 	if m != nil {
 		s.attach(m, d, now, time.Time{})
@@ -144,7 +145,8 @@ func (s *Service) Release(serials ...string) error {
 }
 
 // Migrate moves devices to m and asks them to enroll there until the deadline, at most 90 days ahead. They must be
-// assigned to another entry. The migration is over when the device fetches its activation record.
+// assigned to another entry, which sees them deleted; at m they come as modified, with the deadline. The migration is
+// over when the device fetches its activation record.
 //
 // Apple: https://developer.apple.com/documentation/devicemanagement/migrating-managed-devices
 func (s *Service) Migrate(m *MDMServer, deadline time.Time, serials ...string) error {

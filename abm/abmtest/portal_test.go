@@ -103,7 +103,7 @@ func TestMigration(t *testing.T) {
 	require.NoError(t, s.Migrate(n, deadline, "A", "B"))
 	assert.Equal(t, []string{"deleted A", "deleted B"}, opsOf(c.news()))
 	news := o.news()
-	assert.Equal(t, []string{"added A", "added B"}, opsOf(news))
+	assert.Equal(t, []string{"modified A", "modified B"}, opsOf(news))
 	assert.Equal(t, "2026-11-30T12:00:00Z", news[0]["mdm_migration_deadline"])
 
 	require.NoError(t, s.CancelMigration("B"))

@@ -19,7 +19,7 @@ func (s *Service) assignProfile(c *call) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endThrottles(c.now)
-	if _, ok := c.server.profiles[in.ProfileUUID]; !ok {
+	if _, ok := s.profile(c, in.ProfileUUID); !ok {
 		// Documented as 404; the token is the one that clients of old list for this call.
 		return nil, refuse(http.StatusNotFound, "PROFILE_NOT_FOUND")
 	}
@@ -34,7 +34,10 @@ func (s *Service) assignProfile(c *call) (any, error) {
 				result = resultFailed
 			}
 		}
-		out.Devices[serial] = result
+		out.put(serial, result)
+	}
+	if f := s.strike(FaultResultUnasked, c.server, c.op); f != nil {
+		out.Devices[f.serial()] = resultSuccess
 	}
 	if c.version >= 10 && wait > 0 {
 		out.RetryAfter = int64((wait + time.Second - 1) / time.Second)
@@ -42,22 +45,27 @@ func (s *Service) assignProfile(c *call) (any, error) {
 	return out, nil
 }
 
-// assign gives one device a profile of the calling server, unless a forced result says otherwise. remaining is how
-// long a throttle still lasts. The caller holds the lock.
+// assign gives one device a profile of the calling server, unless a forced result or a fault says otherwise. remaining
+// is how long a throttle still lasts; an empty result is not reported. The caller holds the lock.
 func (s *Service) assign(c *call, profileUUID, serial string) (result string, remaining time.Duration) {
 	s.stats.AssignCalls[serial]++
+	s.throttle(c, serial)
 	if f, ok := s.forced[serial]; ok {
 		return f.result, f.until.Sub(c.now)
 	}
 	d, ok := s.accessible(c.server, serial)
+	result, done := resultSuccess, true
 	if !ok {
-		return resultNotAccessible, 0
+		result, done = resultNotAccessible, false
 	}
-	s.change(d, c.now, func(st *state) {
-		st.profileUUID, st.profileStatus = profileUUID, statusAssigned
-		st.profileAssigned, st.profilePushed = c.now, time.Time{}
-	})
-	return resultSuccess, 0
+	result, done = s.faultResult(c, serial, result, done)
+	if done {
+		s.change(d, c.now, func(st *state) {
+			st.profileUUID, st.profileStatus, st.unfetchable = profileUUID, statusAssigned, false
+			st.profileAssigned, st.profilePushed = c.now, time.Time{}
+		})
+	}
+	return result, 0
 }
 
 // removeProfile serves DELETE /profile/devices, which has a body. profile_uuid is listed by Apple but not used.
@@ -68,8 +76,12 @@ func (s *Service) removeProfile(c *call) (any, error) {
 		if d.cur.profileUUID == "" {
 			return
 		}
+		if d.cur.profileStatus != statusRemoved && s.strike(FaultRemovedStatus, c.server, "", d.hw.SerialNumber) != nil {
+			s.change(d, c.now, removeShown)
+			return
+		}
 		s.change(d, c.now, func(st *state) {
-			st.profileUUID, st.profileStatus = "", statusEmpty
+			st.profileUUID, st.profileStatus, st.unfetchable = "", statusEmpty, false
 			st.profileAssigned, st.profilePushed = time.Time{}, time.Time{}
 		})
 	})

@@ -12,11 +12,12 @@ import (
 	"unicode/utf8"
 )
 
-// The profile_status values of the API. "removed" is not simulated.
+// The profile_status values of the API. Without a fault none is removed: what Apple means by it is not documented.
 const (
 	statusEmpty    = "empty"
 	statusAssigned = "assigned"
 	statusPushed   = "pushed"
+	statusRemoved  = "removed"
 )
 
 // profile is a defined profile: its members as they were sent, less those that are about the call.
@@ -85,12 +86,14 @@ func (s *Service) defineProfile(c *call) (any, error) {
 	defer s.mu.Unlock()
 	s.endThrottles(c.now)
 	c.server.profiles[id] = p
+	delete(c.server.lost, id)
 	out := deviceResults{ProfileUUID: id, Devices: make(map[string]string, len(fields.Devices))}
 	for _, serial := range fields.Devices {
-		// THROTTLED is not among the results documented here.
-		if out.Devices[serial], _ = s.assign(c, id, serial); out.Devices[serial] == resultThrottled {
-			out.Devices[serial] = resultFailed
+		result, _ := s.assign(c, id, serial)
+		if result == resultThrottled {
+			result = resultFailed // THROTTLED is not among the results documented here
 		}
+		out.put(serial, result)
 	}
 	return out, nil
 }
@@ -104,7 +107,7 @@ func (s *Service) fetchProfile(c *call) (any, error) {
 		return nil, bad("PROFILE_UUID_REQUIRED")
 	}
 	s.mu.Lock()
-	p, ok := c.server.profiles[id]
+	p, ok := s.profile(c, id)
 	s.mu.Unlock()
 	if !ok {
 		return nil, bad("NOT_FOUND")

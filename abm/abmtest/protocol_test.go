@@ -35,6 +35,9 @@ func endpoints() []string {
 		"GET /profile", "POST /profile/devices", "PUT /profile/devices", "DELETE /profile/devices",
 		"GET /os-beta-enrollment/tokens", "POST /account-driven-enrollment/profile",
 		"GET /account-driven-enrollment/profile", "DELETE /account-driven-enrollment/profile",
+		"POST /roster/class", "POST /roster/class/sync", "POST /roster/class/course", "POST /roster/class/course/sync",
+		"POST /roster/class/person", "POST /roster/class/person/sync", "POST /roster/class/location",
+		"POST /roster/class/location/sync",
 	}
 }
 

@@ -1,6 +1,9 @@
 package abmtest
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // The per-device results of the API.
 const (
@@ -23,6 +26,13 @@ type deviceResults struct {
 	RetryAfter  int64             `json:"retry_after_seconds,omitempty"`
 }
 
+// put adds the result of a device; an empty one is not reported.
+func (r *deviceResults) put(serial, result string) {
+	if result != "" {
+		r.Devices[serial] = result
+	}
+}
+
 // decodeDevices reads a body that must name at least one device, each once from here on.
 func (s *Service) decodeDevices(c *call) (deviceRequest, error) {
 	var in deviceRequest
@@ -33,8 +43,8 @@ func (s *Service) decodeDevices(c *call) (deviceRequest, error) {
 		return in, bad("DEVICE_ID_REQUIRED")
 	}
 	s.mu.Lock()
-	path := c.r.URL.Path[len(s.cfg.basePath):]
-	key := c.r.Method + " " + path
+	key := c.op
+	_, path, _ := strings.Cut(key, " ")
 	s.stats.LargestBatch[key] = max(s.stats.LargestBatch[key], len(in.Devices))
 	if len(in.Devices) > s.cfg.limit(path).maximum {
 		s.stats.OverLimit[key]++

@@ -31,6 +31,9 @@ func New(t testing.TB, opts ...Option) *Server {
 		}
 		s.ServeHTTP(w, r)
 	}))
-	t.Cleanup(listener.Close)
+	t.Cleanup(func() {
+		_ = s.Close() // never fails; without it the listener would wait for requests that a fault holds
+		listener.Close()
+	})
 	return &Server{Service: s, URL: listener.URL + s.cfg.basePath, AdminURL: listener.URL + "/admin"}
 }

@@ -51,6 +51,14 @@ type Service struct {
 	termsSigned bool
 	stats       Stats
 	intercept   func(http.ResponseWriter, *http.Request) bool
+
+	faults     []*fault
+	faultCount int        // of faults that were given a name
+	chance     *rand.Rand // of its own: a fault must not change the identifiers that follow
+	rosters    map[string][]json.RawMessage
+
+	closed    chan struct{}
+	closeOnce sync.Once
 }
 
 var _ http.Handler = (*Service)(nil)
@@ -61,12 +69,14 @@ type endpoint struct {
 	hasBody      bool
 	open         bool // needs no session
 	limits       bool // pages, with the limits of the settings
+	roster       bool // School Manager only
 	serve        func(*call) (any, error)
 }
 
 // call is one request that has passed the checks common to all of them.
 type call struct {
 	r       *http.Request
+	op      string     // "METHOD /path" of the endpoint
 	server  *MDMServer // whose session it is; nil on open endpoints
 	version int        // X-Server-Protocol-Version, 1 to newestProtocol
 	now     time.Time
@@ -92,6 +102,8 @@ func NewService(opts ...Option) (*Service, error) {
 		}
 	}
 	random := rand.NewChaCha8(*seed)
+	chance := *seed
+	chance[len(chance)-1] ^= 1
 	s := &Service{
 		cfg:         cfg,
 		random:      random,
@@ -103,6 +115,9 @@ func NewService(opts ...Option) (*Service, error) {
 		forced:      make(map[string]forcedResult),
 		termsSigned: true,
 		stats:       newStats(),
+		chance:      rand.New(rand.NewChaCha8(chance)), //nolint:gosec // as above
+		rosters:     make(map[string][]json.RawMessage),
+		closed:      make(chan struct{}),
 	}
 	_, _ = random.Read(s.cursorKey) // never fails
 	s.routes = make(map[string]map[string]endpoint)
@@ -122,7 +137,7 @@ func NewService(opts ...Option) (*Service, error) {
 
 // endpoints lists the API. The order is the one in which GET /account publishes it.
 func (s *Service) endpoints() []endpoint {
-	return []endpoint{
+	list := []endpoint{
 		{method: "GET", path: "/session", open: true, serve: s.session},
 		{method: "GET", path: "/account", serve: s.account},
 		{method: "POST", path: "/server/devices", hasBody: true, limits: true, serve: s.fetchDevices},
@@ -142,6 +157,17 @@ func (s *Service) endpoints() []endpoint {
 		{method: "GET", path: "/account-driven-enrollment/profile", serve: s.getDiscovery},
 		{method: "DELETE", path: "/account-driven-enrollment/profile", serve: s.deleteDiscovery},
 	}
+	for _, path := range rosterPaths() {
+		list = append(list, endpoint{method: "POST", path: path, hasBody: true, roster: true, serve: s.roster})
+	}
+	return list
+}
+
+// Close lets go of the requests that a fault holds, without an answer, and of those that one would hold later. [New]
+// calls it; a program calls it before it waits for its HTTP server to stop. The service answers as before otherwise.
+func (s *Service) Close() error {
+	s.closeOnce.Do(func() { close(s.closed) })
+	return nil
 }
 
 // ServeHTTP answers one request of an MDM server.
@@ -163,13 +189,32 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, refuse(http.StatusMethodNotAllowed, http.StatusText(http.StatusMethodNotAllowed)))
 		return
 	}
+	m := s.meter(w, e)
+	defer m.end()
 	s.mu.Lock()
-	s.stats.Calls[e.method+" "+e.path]++
 	intercept := s.intercept
 	s.mu.Unlock()
-	if intercept != nil && intercept(w, r) {
+	if intercept == nil || !intercept(m, r) {
+		s.serve(m, r, e)
+	}
+	m.served = true
+}
+
+// serve answers one request to a known endpoint, with the faults that happen to it.
+func (s *Service) serve(w http.ResponseWriter, r *http.Request, e endpoint) {
+	delays, f := s.troubles(r, e)
+	for _, d := range delays {
+		s.wait(r, d)
+	}
+	if f != nil {
+		s.misbehave(w, r, e, f)
 		return
 	}
+	s.respond(w, r, e)
+}
+
+// respond answers one request as it should be.
+func (s *Service) respond(w http.ResponseWriter, r *http.Request, e endpoint) {
 	answer, err := s.handle(w, r, e)
 	if err != nil {
 		writeError(w, err)
@@ -183,7 +228,10 @@ func (s *Service) handle(w http.ResponseWriter, r *http.Request, e endpoint) (an
 	if strings.TrimSpace(r.UserAgent()) == "" {
 		return nil, bad("USER_AGENT_MISSING")
 	}
-	c := &call{r: r, version: protocolVersion(r.Header.Get("X-Server-Protocol-Version")), now: s.cfg.now().UTC()}
+	c := &call{
+		r: r, op: e.method + " " + e.path,
+		version: protocolVersion(r.Header.Get("X-Server-Protocol-Version")), now: s.cfg.now().UTC(),
+	}
 	if !e.open {
 		server, renewed, err := s.useSession(r.Header.Get(sessionHeader), c.now)
 		if renewed != "" {
@@ -201,7 +249,12 @@ func (s *Service) handle(w http.ResponseWriter, r *http.Request, e endpoint) (an
 		}
 		c.body = body
 	}
-	return e.serve(c)
+	s.takeProfiles(c)
+	answer, err := e.serve(c)
+	if err != nil {
+		return nil, err
+	}
+	return s.distort(c, answer)
 }
 
 // protocolVersion clamps the header to what the service knows. Absent or unreadable is taken as 1.

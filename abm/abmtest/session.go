@@ -36,6 +36,7 @@ func (s *Service) session(c *call) (any, error) {
 	if s.cfg.singleSession {
 		s.endSessions(server)
 	}
+	s.stats.Logins++
 	return struct {
 		Token string `json:"auth_session_token"`
 	}{s.openSession(server, c.now)}, nil

@@ -90,7 +90,7 @@ func FuzzCursor(f *testing.F) {
 	require.NoError(f, err)
 	m, err := s.AddMDMServer("Fleet")
 	require.NoError(f, err)
-	valid := s.encodeCursor(m, cursor{100, 1, 2, time.UnixMilli(3)})
+	valid := s.encodeCursor(m, cursor{limit: 100, position: 1, bound: 2, issued: time.UnixMilli(3)})
 	f.Add(valid)
 	f.Add(base64.StdEncoding.EncodeToString([]byte("1000:0:1:0:00")))
 	f.Add("=")
