@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 
 	"setupexp/swiftdialog": {"setupexp", "internal/..."},
 	"abm/axm":              {"internal/..."}, // stands alone: it knows neither accounts nor storage
+	"abm/depstore":         {"abm", "storage", "internal/..."},
 	"enroll/nano":          {"enroll", "setupexp", "storage", "activity", "internal/..."},
 
 	// Backends know the contract and nothing else, least of all each other.

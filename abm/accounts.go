@@ -76,6 +76,27 @@ func (a *Accounts) Create(ctx context.Context, name, baseURL string) (storage.Ac
 	return a.store.GetAccount(ctx, name)
 }
 
+// SetBaseURL says where the service is for an account; empty means the default. Before the engine goes on there, it asks
+// whether the account is the same.
+func (a *Accounts) SetBaseURL(ctx context.Context, account, baseURL string) error {
+	if baseURL != "" {
+		if _, err := parseBaseURL(baseURL); err != nil {
+			return fmt.Errorf("abm: set base URL: %w", err)
+		}
+	}
+	_, err := a.update(ctx, account, func(acct *storage.Account) ([]storage.Activity, error) {
+		if acct.BaseURL == baseURL {
+			return nil, errNoChange
+		}
+		acct.BaseURL, acct.Detail = baseURL, nil
+		return nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("abm: set base URL: %w", err)
+	}
+	return nil
+}
+
 // Delete removes an account with all that is kept for it: key pairs, token, inventory, assignments, profiles and
 // nanodep's state. Enrollments, runs and activities stay. An engine that works on the account stops at its next write,
 // which fails. It asks nothing of Apple: devices keep the profile they have there. Deleting an account that does not

@@ -86,6 +86,29 @@ func (a *Accounts) PrivateKey(ctx context.Context, k storage.KeyPair) (*rsa.Priv
 	return key, nil
 }
 
+// UseKeyPair says that a key pair is the one in use: the one that [Accounts.MAIDToken] signs with. [Accounts.ImportToken]
+// does so by itself; this is for those who use [Accounts.PutToken]. It returns storage.ErrNotFound if it is not the account's.
+func (a *Accounts) UseKeyPair(ctx context.Context, account, id string) error {
+	_, err := a.update(ctx, account, func(acct *storage.Account) ([]storage.Activity, error) {
+		pairs, err := a.store.ListKeyPairs(ctx, account)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(pairs, func(k storage.KeyPair) bool { return k.ID == id }) {
+			return nil, storage.ErrNotFound
+		}
+		if acct.KeyPairID == id {
+			return nil, errNoChange
+		}
+		acct.KeyPairID = id
+		return nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("abm: use key pair: %w", err)
+	}
+	return nil
+}
+
 // PruneKeyPairs removes the key pairs of an account that no token will be encrypted to any more: those made before the
 // one in use. When Apple issued the current token, the certificate in use was the one on record; an older one could only
 // be so again if someone uploaded it again. Key pairs made after it stay, as any of them may have been uploaded since. It
