@@ -87,6 +87,12 @@ func TestSQLiteQueriesUseIndexes(t *testing.T) {
 		"LiveRun":        func() error { _, err := s.LiveRun(ctx, "e"); return ignoreMissing(err) },
 		"DeviceDigests":  func() error { _, err := s.DeviceDigests(ctx, "acme", []string{"s"}); return err },
 		"FindDevices":    func() error { _, err := s.FindDevices(ctx, "s"); return err },
+		"ListSerials": func() error {
+			_, _, err := s.ListSerials(ctx, storage.DeviceFilter{Account: "acme"}, p)
+			return err
+		},
+		"AssignmentStats": func() error { _, err := s.AssignmentStats(ctx, "acme"); return err },
+		"CountDevices":    func() error { _, _, err := s.CountDevices(ctx, "acme"); return err },
 		"ListDevices": func() error {
 			_, _, err := s.ListDevices(ctx, storage.DeviceFilter{Account: "acme"}, p)
 			return err
