@@ -4,6 +4,8 @@ go 1.26.0
 
 require (
 	github.com/enrollkit/enrollkit v0.0.0
+	github.com/golang-jwt/jwt/v5 v5.2.2
+	github.com/micromdm/nanodep v0.7.0
 	github.com/stretchr/testify v1.12.1
 	modernc.org/sqlite v1.62.0
 )
@@ -16,7 +18,7 @@ require (
 	github.com/gomodule/oauth1 v0.2.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/mattn/go-isatty v0.0.24 // indirect
-	github.com/micromdm/nanodep v0.7.0 // indirect
+	github.com/micromdm/nanolib v0.5.0 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
 	github.com/smallstep/pkcs7 v0.2.3 // indirect
