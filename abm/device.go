@@ -51,7 +51,8 @@ type Device struct {
 	// ResponseStatus is in answers of DeviceDetails only.
 	ResponseStatus Result
 
-	// Document is the record as received, JSON. The other strings share its memory.
+	// Document is the record as received, JSON. It and the other strings are parts of the page they came with: one that is
+	// kept keeps the memory of the whole page, unless it is a strings.Clone.
 	Document string
 
 	digest storage.Digest
@@ -90,10 +91,11 @@ const (
 )
 
 // Digest identifies the content of the record, whichever call returned it and in whatever order its keys came. It does
-// not cover op_type, op_date and response_status, which belong to the call, nor keys that are null or "".
+// not cover op_type, op_date and response_status, which belong to the call, nor keys that are null or "". It is SHA-256, as
+// a collision would hide a change of a device until the next one.
 func (d *Device) Digest() storage.Digest { return d.digest }
 
-// record returns the device as it is stored. Strings are copied, as they share the memory of the document.
+// record returns the device as it is stored. Strings are copied, as they share the memory of the page.
 func (d *Device) record(account string, now time.Time) storage.Device {
 	return storage.Device{
 		Account:           account,

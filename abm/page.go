@@ -1,13 +1,10 @@
 package abm
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"time"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // DevicePage is one page of a list of devices.
@@ -26,153 +23,141 @@ type DevicePage struct {
 	Unreadable int
 }
 
-// decodePage reads the answer of FetchDevices and SyncDevices, which were asked for limit devices. The page keeps nothing
-// of body.
+// UnmarshalJSON sets p to the answer of FetchDevices or SyncDevices in Apple's JSON form. The array behind p.Devices is used
+// again, as encoding/json does with slices: copy the devices of the page before that are still needed. p keeps nothing of
+// data.
 //
-// The body as a whole must be valid JSON with a cursor; what is odd inside a record (duplicate names, invalid UTF-8, a
-// bad date, a wrong type) costs that one value. jsontext checks the syntax and finds where each record ends, and the
-// record is then scanned knowing that it is valid.
+// The answer as a whole must be valid JSON with a cursor; what is odd inside a record (duplicate names, invalid UTF-8, a bad
+// date, a wrong type) costs that one value.
+func (p *DevicePage) UnmarshalJSON(data []byte) error {
+	if err := p.decode(data, MaxLimit); err != nil {
+		return fmt.Errorf("abm: page: %w", err)
+	}
+	return nil
+}
+
+// decodePage reads the answer of FetchDevices and SyncDevices, which were asked for limit devices, into a new page.
 func decodePage(body []byte, limit int) (*DevicePage, error) {
 	p := new(DevicePage)
-	var records recordDecoder
-	err := decodeObject(body, func(name string, d *jsontext.Decoder) error {
-		switch name {
-		case "devices":
-			if d.PeekKind() != '[' {
-				return skipNull(d, name)
-			}
-			return p.decodeDevices(body, limit, d, &records)
-		case "cursor":
-			return readText(d, &p.Cursor)
-		case "fetched_until":
-			var s string
-			err := readText(d, &s)
-			p.FetchedUntil, _ = parseTime(s)
-			return err
-		case "more_to_follow":
-			t, err := readRaw(d)
-			p.MoreToFollow = t == "true"
-			return err
-		}
-		return d.SkipValue()
-	})
-	if err != nil {
+	if err := p.decode(body, limit); err != nil {
 		return nil, err
-	}
-	if p.Cursor == "" {
-		return nil, errors.New("no cursor in it")
 	}
 	return p, nil
 }
 
-func (p *DevicePage) decodeDevices(body []byte, limit int, d *jsontext.Decoder, records *recordDecoder) error {
-	if _, err := d.ReadToken(); err != nil {
-		return err
+// decode is UnmarshalJSON for a page of limit devices. All strings of the page are parts of one copy of body.
+func (p *DevicePage) decode(body []byte, limit int) error {
+	*p = DevicePage{Devices: p.Devices[:0]}
+	s := &scanner{json: string(body)}
+	err := p.scan(s, limit)
+	if bad := s.end(); bad != nil {
+		err = bad
 	}
-	for d.PeekKind() != ']' {
-		v, err := d.ReadValue()
-		if err != nil {
-			return err
-		}
-		dev, err := records.decode(string(v))
-		if err != nil || dev.SerialNumber == "" {
-			p.Unreadable++
-			continue
-		}
-		if p.Devices == nil {
-			// Records of a list are of similar size, a quarter for those that are smaller.
-			p.Devices = make([]Device, 0, min(len(body)*5/4/(len(v)+1)+1, limit))
-		}
-		p.Devices = append(p.Devices, dev)
+	if err == nil && p.Cursor == "" {
+		err = errors.New("no cursor in it")
 	}
-	_, err := d.ReadToken()
+	if err != nil {
+		*p = DevicePage{Devices: p.Devices[:0]}
+	}
 	return err
+}
+
+func (p *DevicePage) scan(s *scanner, limit int) (err error) {
+	if s.peek() != '{' {
+		s.value()
+		return errNotObject
+	}
+	s.open()
+	for s.next('}') {
+		switch s.name() {
+		case "devices":
+			if !p.decodeDevices(s, limit) {
+				err = errors.New("devices has another type")
+			}
+		case "cursor":
+			if t := text(s.value(), false); t != "" {
+				p.Cursor = t
+			}
+		case "fetched_until":
+			p.FetchedUntil, _ = parseTime(text(s.value(), false))
+		case "more_to_follow":
+			p.MoreToFollow = s.value() == "true"
+		default:
+			s.value()
+		}
+	}
+	return err
+}
+
+// decodeDevices adds the records of the list that s is at. It returns false if there is something else; null is an empty list.
+func (p *DevicePage) decodeDevices(s *scanner, limit int) bool {
+	if s.peek() != '[' {
+		return s.value() == "null"
+	}
+	var records recordDecoder
+	s.open()
+	for s.next(']') {
+		if len(p.Devices) == cap(p.Devices) {
+			p.makeRoom(*s, limit)
+		}
+		i := len(p.Devices)
+		p.Devices = p.Devices[:i+1]
+		if !records.decode(s, &p.Devices[i]) || p.Devices[i].SerialNumber == "" {
+			p.Devices = p.Devices[:i]
+			p.Unreadable++
+		}
+	}
+	return true
+}
+
+// makeRoom makes room for the records to come, which begin at s, a copy: as many as the text has of the size of the first
+// one, a quarter for those that are smaller, but no more than were asked for.
+func (p *DevicePage) makeRoom(s scanner, limit int) {
+	left := len(s.json) - s.at
+	size := len(s.value()) + 1
+	p.Devices = slices.Grow(p.Devices, min(left*5/4/size+1, limit))
 }
 
 // decodeDetails reads the answer of DeviceDetails: records by serial.
 func decodeDetails(body []byte) (map[string]Device, error) {
 	var out map[string]Device
-	var records recordDecoder
-	err := decodeObject(body, func(name string, d *jsontext.Decoder) error {
-		if name != "devices" || d.PeekKind() != '{' {
-			return d.SkipValue()
+	s := &scanner{json: string(body)}
+	object := s.peek() == '{'
+	if object {
+		s.open()
+		for s.next('}') {
+			if s.name() == "devices" && s.peek() == '{' {
+				out = decodeBySerial(s)
+			} else {
+				s.value()
+			}
 		}
-		out = make(map[string]Device)
-		return eachMember(d, func(serial string, d *jsontext.Decoder) error {
-			v, err := d.ReadValue()
-			if err != nil {
-				return err
-			}
-			dev, err := records.decode(string(v))
-			if err != nil || len(serial) > maxSerial {
-				return nil // as if Apple had said nothing about the serial
-			}
-			dev.SerialNumber = serial
-			out[serial] = dev
-			return nil
-		})
-	})
-	if err != nil {
-		return nil, err
+	} else {
+		s.value()
 	}
-	if out == nil {
+	switch err := s.end(); {
+	case err != nil:
+		return nil, err
+	case !object:
+		return nil, errNotObject
+	case out == nil:
 		return nil, errors.New("no devices in it")
 	}
 	return out, nil
 }
 
-// decodeObject reads body, which must be one JSON object, and calls f before each value. f must read the value.
-func decodeObject(body []byte, f func(name string, d *jsontext.Decoder) error) error {
-	d := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if d.PeekKind() != '{' {
-		if len(bytes.TrimSpace(body)) == 0 {
-			return io.ErrUnexpectedEOF
+func decodeBySerial(s *scanner) map[string]Device {
+	out := make(map[string]Device)
+	var records recordDecoder
+	s.open()
+	for s.next('}') {
+		var d Device
+		serial := s.name()
+		if !records.decode(s, &d) || len(serial) > maxSerial {
+			continue // as if Apple had said nothing about the serial
 		}
-		return errNotObject
+		d.SerialNumber = serial
+		out[serial] = d
 	}
-	if err := eachMember(d, f); err != nil {
-		return err
-	}
-	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the JSON object")
-	}
-	return nil
-}
-
-func eachMember(d *jsontext.Decoder, f func(name string, d *jsontext.Decoder) error) error {
-	if _, err := d.ReadToken(); err != nil {
-		return err
-	}
-	for d.PeekKind() != '}' {
-		t, err := d.ReadToken()
-		if err != nil {
-			return err
-		}
-		if err := f(t.String(), d); err != nil {
-			return err
-		}
-	}
-	_, err := d.ReadToken()
-	return err
-}
-
-// readText reads a string; null and other types leave s alone.
-func readText(d *jsontext.Decoder, s *string) error {
-	v, err := readRaw(d)
-	if t := text(v); t != "" {
-		*s = t
-	}
-	return err
-}
-
-func readRaw(d *jsontext.Decoder) (string, error) {
-	v, err := d.ReadValue()
-	return string(v), err
-}
-
-func skipNull(d *jsontext.Decoder, name string) error {
-	if d.PeekKind() != 'n' {
-		return fmt.Errorf("%s has another type", name)
-	}
-	return d.SkipValue()
+	return out
 }
