@@ -39,6 +39,9 @@ func (s *Service) ActivationRecord(serial string) (*ActivationRecord, error) {
 			SerialNumber: serial, ServerUUID: d.owner.uuid, ServerName: d.owner.name, OrgName: s.cfg.org.Name,
 			ProfileUUID: d.cur.profileUUID, MigrationDeadline: d.cur.deadline, Profile: effective,
 		}
+		if d.migrateFrom != nil && d.lockedBy == d.migrateFrom {
+			d.unlock()
+		}
 		d.migrateFrom = nil
 		s.change(d, now, func(st *state) {
 			st.profileStatus, st.profilePushed, st.deadline = statusPushed, now, time.Time{}
@@ -50,6 +53,9 @@ func (s *Service) ActivationRecord(serial string) (*ActivationRecord, error) {
 	}
 	return record, nil
 }
+
+// unlock ends an activation lock.
+func (d *device) unlock() { d.locked, d.lockedBy, d.lostMessage = false, nil, "" }
 
 // effective fills in the defaults a device assumes.
 //

@@ -88,9 +88,47 @@ func TestAdminHandlerDoesWhatTheMethodsDo(t *testing.T) {
 	assert.Equal(t, "pushed", state("C").ProfileStatus)
 	assert.Contains(t, ok("GET", "/stats", ""), `"assign_calls":{"C":2}`)
 
+	ok("POST", "/roster", `{"path":"/roster/class","entries":[{"n":1}]}`)
+	assert.Contains(t, c.call("POST", "/roster/class", "{}").body, `"classes":[{"n":1}]`)
+
 	ok("PUT", "/terms", `{"signed":false}`)
 	assert.JSONEq(t, `{"signed":false}`, ok("GET", "/terms", ""))
 	assert.False(t, s.TermsSigned())
+}
+
+func TestAdminHandlerSetsFaults(t *testing.T) {
+	t.Parallel()
+	clk := newClock()
+	s := abmtest.New(t, abmtest.WithClock(clk.Now))
+	m, err := s.AddMDMServer("Fleet")
+	require.NoError(t, err)
+	c := newTestClient(t, s.Service, m, clk)
+	require.Equal(t, http.StatusOK, c.open().status)
+	ok := func(method, path, body string) string {
+		t.Helper()
+		status, out := admin(t, s, method, path, body)
+		require.Equal(t, http.StatusOK, status, "%s %s: %s", method, path, out)
+		return out
+	}
+	assert.Equal(t, "[]", ok("GET", "/faults", ""))
+	assert.Contains(t, ok("GET", "/fault-kinds", ""), `{"kind":"late-events","help":"`)
+	assert.JSONEq(t, `{"id":"fault-1"}`, ok("POST", "/faults",
+		`{"kind":"unavailable","server":"Fleet","operation":"/account","count":3,"retry_after":"30s"}`))
+	assert.JSONEq(t, `{"id":"mine"}`, ok("POST", "/faults", `{"id":"mine","kind":"unauthorized","operation":"/profile"}`))
+	a := c.call("GET", "/account", "")
+	assert.Equal(t, []any{503, "30"}, []any{a.status, a.header.Get("Retry-After")})
+	assert.Equal(t, 401, c.call("GET", "/profile", "").status)
+	assert.JSONEq(t, `[{"id":"fault-1","kind":"unavailable","server":"Fleet","operation":"/account","count":3,"retry_after":"30s","struck":1},
+		{"id":"mine","kind":"unauthorized","operation":"/profile","struck":1}]`, ok("GET", "/faults", ""))
+	ok("DELETE", "/faults/mine", "")
+	ok("DELETE", "/faults/unknown", "")
+	assert.Equal(t, 400, c.call("GET", "/profile", "").status)
+	assert.Equal(t, 503, c.call("GET", "/account", "").status)
+	ok("DELETE", "/faults", "")
+	assert.Equal(t, 200, c.call("GET", "/account", "").status)
+	stats := ok("GET", "/stats", "")
+	assert.Contains(t, stats, `"statuses":{"GET /account":{"200":1,"503":2},"GET /profile":{"400":1,"401":1},"GET /session":{"200":1}}`)
+	assert.Contains(t, stats, `"logins":1,"assigns":0`)
 }
 
 func TestAdminHandlerTellsWhatIsWrong(t *testing.T) {
@@ -124,6 +162,11 @@ func TestAdminHandlerTellsWhatIsWrong(t *testing.T) {
 		{"POST", "/migrate", `{"server":"X"}`, 404},
 		{"POST", "/migrate", `{"server":"Fleet","devices":["A"]}`, 400},
 		{"PUT", "/terms", `{}`, 400},
+		{"POST", "/roster", `{"path":"/roster"}`, 400},
+		{"POST", "/faults", ``, 400},
+		{"POST", "/faults", `{"kind":"x"}`, 400},
+		{"POST", "/faults", `{"kind":"hang","serial":"A"}`, 400},
+		{"POST", "/faults", `{"kind":"hang","server":"X"}`, 404},
 		{"POST", "/force-assign-result", `{"device":"A","result":"x"}`, 400},
 	}
 	for _, tt := range tests {

@@ -65,6 +65,7 @@ type device struct {
 	migrateFrom *MDMServer
 
 	locked      bool
+	lockedBy    *MDMServer
 	lostMessage string
 
 	old        *state    // as it was when it last had a profile, for faults that show it again

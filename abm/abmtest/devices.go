@@ -132,7 +132,7 @@ func (s *Service) activationLock(c *call) (any, error) {
 	default:
 		var done bool
 		if status, done = s.faultResult(c, in.Device, status, true); done {
-			d.locked, d.lostMessage = true, in.LostMessage
+			d.locked, d.lockedBy, d.lostMessage = true, c.server, in.LostMessage
 		}
 	}
 	return map[string]string{"serial_number": in.Device, "response_status": status}, nil

@@ -3,11 +3,13 @@ package abmtest
 import (
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // betaTokens serves GET /os-beta-enrollment/tokens.
 //
-// Apple: https://developer.apple.com/documentation/devicemanagement/get-beta-enrollment-tokens
+// Apple: https://developer.apple.com/documentation/devicemanagement/get-beta-enrollment-tokens and
+// https://developer.apple.com/documentation/devicemanagement/seedbuildtoken
 func (s *Service) betaTokens(*call) (any, error) {
 	if s.cfg.org.NoAppleSeed {
 		return nil, refuse(http.StatusForbidden, "APPLE_SEED_FOR_IT_TURNED_OFF")
@@ -17,11 +19,15 @@ func (s *Service) betaTokens(*call) (any, error) {
 		Title string `json:"title"`
 		OS    string `json:"os"`
 	}
-	return map[string][]token{"betaEnrollmentTokens": {
-		{"seed-ios-" + s.cfg.org.ID, "iOS 27 AppleSeed Beta", "iOS"},
-		{"seed-osx-" + s.cfg.org.ID, "macOS 27 AppleSeed Beta", "OSX"},
-		{"seed-tvos-" + s.cfg.org.ID, "tvOS 27 AppleSeed Beta", "tvOS"},
-	}}, nil
+	var tokens []token
+	for _, os := range []string{"homePodOS", "iOS", "OSX", "tvOS", "visionOS", "watchOS"} {
+		name := os
+		if os == "OSX" {
+			name = "macOS" // in titles; the os is what the object's page lists
+		}
+		tokens = append(tokens, token{"seed-" + strings.ToLower(os) + "-" + s.cfg.org.ID, name + " 27 AppleSeed Beta", os})
+	}
+	return map[string][]token{"betaEnrollmentTokens": tokens}, nil
 }
 
 // discovery is the account-driven enrollment URL a server has registered. Whether Apple keeps one per server or one

@@ -213,7 +213,7 @@ func (s *Service) SetFault(f Fault) (string, error) {
 
 // faultOperations returns the calls that a fault is about.
 func (s *Service) faultOperations(operation string, info *FaultInfo) (map[string]bool, error) {
-	wanted := info.operations
+	wanted := info.Operations
 	if operation != "" {
 		method, path, both := strings.Cut(operation, " ")
 		if !both {

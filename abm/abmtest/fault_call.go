@@ -23,53 +23,89 @@ const (
 
 // delay is the wait that one fault wants.
 type delay struct {
-	time.Duration
-	cleared <-chan struct{}
+	time.Duration // below zero: for ever
+	cleared       <-chan struct{}
 }
 
-// troubles finds the faults of classCall that happen to a request: any delays, and at most one that decides the answer.
-func (s *Service) troubles(r *http.Request, e endpoint) ([]delay, *fault) {
+// trouble is what the faults of classCall do to one request.
+type trouble struct {
+	s       *Service
+	r       *http.Request
+	e       endpoint
+	delays  []delay
+	fault   *fault   // decides the answer; nil if it is the service's own
+	assigns []string // the devices of a request to assign a profile
+	reached bool     // the service was asked, or the devices were counted
+}
+
+// trouble finds the faults that happen to a request.
+func (s *Service) trouble(r *http.Request, e endpoint) *trouble {
+	t := &trouble{s: s, r: r, e: e}
 	s.mu.Lock()
 	armed := s.armed(classCall)
 	s.mu.Unlock()
 	if !armed {
-		return nil, nil
+		return t
 	}
 	op, serials := e.method+" "+e.path, askedSerials(r, e)
+	if op == opAssign || op == opAssignV1 {
+		t.assigns = serials
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	server := s.caller(r, e)
-	var delays []delay
-	var answer *fault
 	for _, f := range s.faults {
-		if f.info.class != classCall || answer != nil && f.Kind != FaultLatency || !f.meant(e) || !s.strikes(f, server, op, serials) {
+		late := f.Kind != FaultLatency && t.fault != nil // another one has the answer
+		if f.info.class != classCall || late || !f.meant(e) || !s.strikes(f, server, op, serials) {
 			continue
 		}
 		if f.Kind != FaultLatency {
-			answer = f
+			t.fault = f
 			continue
 		}
 		d := f.Duration
 		if f.Jitter > 0 {
 			d += time.Duration(s.chance.Int64N(int64(f.Jitter) + 1))
 		}
-		delays = append(delays, delay{d, f.cleared})
+		t.delays = append(t.delays, delay{d, f.cleared})
 	}
-	if answer != nil && !answer.reachesService() && (op == opAssign || op == opAssignV1) {
-		s.countAssigns(serials) // else the service counts them
+	return t
+}
+
+// serve answers the request. What is left of it when the client gives up is aborted.
+func (t *trouble) serve(w http.ResponseWriter) {
+	defer t.missed()
+	for _, d := range t.delays {
+		t.s.wait(t.r, d)
 	}
-	return delays, answer
+	if t.fault == nil {
+		t.respond(w)
+		return
+	}
+	t.misbehave(w)
+}
+
+// respond lets the service answer.
+func (t *trouble) respond(w http.ResponseWriter) {
+	t.reached = true
+	t.s.respond(w, t.r, t.e)
+}
+
+// missed counts the devices of a request that the service does not get to see.
+func (t *trouble) missed() {
+	if t.reached {
+		return
+	}
+	t.reached = true
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	t.s.countAssigns(t.assigns)
 }
 
 // meant tells whether f is about the endpoint at all: without an operation the two about sessions that ended leave
 // GET /session alone, or clients could never get to the call that fails.
 func (f *fault) meant(e endpoint) bool {
 	return f.ops != nil || !e.open || f.Kind != FaultUnauthorized && f.Kind != FaultForbidden
-}
-
-// reachesService tells whether a call that f strikes takes effect, or may do so.
-func (f *fault) reachesService() bool {
-	return f.Applied || f.Kind == FaultTruncated || f.Kind == FaultHang
 }
 
 // askedSerials returns the devices a request names and leaves its body as it was. The body is read to its end, since
@@ -124,8 +160,8 @@ func (s *Service) caller(r *http.Request, e endpoint) *MDMServer {
 	return nil
 }
 
-// wait blocks until d is over or its fault is cleared; d below zero means for ever. It aborts the request when the
-// client gives up or the service is closed.
+// wait blocks until d is over or its fault is cleared. It aborts the request when the client gives up or the service is
+// closed.
 func (s *Service) wait(r *http.Request, d delay) {
 	var over <-chan time.Time
 	if d.Duration >= 0 {
@@ -146,29 +182,30 @@ func (s *Service) wait(r *http.Request, d delay) {
 // abort ends a request without an answer, as net/http lets handlers do.
 func abort() { panic(http.ErrAbortHandler) }
 
-// misbehave answers as f wants.
-func (s *Service) misbehave(w http.ResponseWriter, r *http.Request, e endpoint, f *fault) {
-	serve := func() *httptest.ResponseRecorder {
-		rec := httptest.NewRecorder()
-		s.respond(rec, r, e)
-		return rec
+// misbehave answers as the fault wants.
+func (t *trouble) misbehave(w http.ResponseWriter) {
+	f := t.fault
+	unseen := httptest.NewRecorder()
+	if f.Applied || f.Kind == FaultTruncated {
+		t.respond(unseen)
 	}
 	switch {
-	case f.Kind == FaultHang && f.Applied:
-		answer := serve()
-		s.wait(r, delay{-1, f.cleared})
-		replay(w, answer)
-		return
-	case f.Kind == FaultHang:
-		s.wait(r, delay{-1, f.cleared})
-		s.respond(w, r, e)
-		return
 	case f.Kind == FaultTruncated:
-		truncate(w, serve())
-		return
-	case f.Applied:
-		serve()
+		truncate(w, unseen)
+	case f.Kind == FaultHang && f.Applied:
+		t.s.wait(t.r, delay{-1, f.cleared})
+		replay(w, unseen)
+	case f.Kind == FaultHang:
+		t.s.wait(t.r, delay{-1, f.cleared})
+		t.respond(w)
+	default:
+		t.missed()
+		t.s.fail(w, f, t.e)
 	}
+}
+
+// fail sends the answer of a fault, or none.
+func (s *Service) fail(w http.ResponseWriter, f *fault, e endpoint) {
 	w.Header().Set("X-Abmtest-Reason", "fault "+f.ID+": "+string(f.Kind))
 	switch f.Kind {
 	case FaultReset:

@@ -92,7 +92,7 @@ func (s *Service) throttle(c *call, serial string) {
 	for _, f := range s.faults {
 		switch f.Kind {
 		case FaultResultThrottled:
-		case FaultThrottleReassigns:
+		case FaultThrottleReassigned:
 			if last.IsZero() || c.now.Sub(last) > cmp.Or(f.Window, f.info.window) {
 				continue
 			}
@@ -112,7 +112,7 @@ func (s *Service) throttle(c *call, serial string) {
 func (s *Service) faultResult(c *call, serial, result string, done bool) (string, bool) {
 	for _, f := range s.faults {
 		switch f.Kind {
-		case FaultResultFailed, FaultNotAccessible, FaultResultMissing:
+		case FaultResultFailed, FaultResultNotAccessible, FaultResultMissing:
 		default:
 			continue
 		}

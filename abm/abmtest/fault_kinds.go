@@ -35,30 +35,30 @@ const (
 	FaultExhaustedCursor FaultKind = "exhausted-cursor"
 	FaultInvalidCursor   FaultKind = "invalid-cursor"
 
-	FaultMissingFromSync   FaultKind = "missing-from-sync"
-	FaultMissingFromFetch  FaultKind = "missing-from-fetch"
-	FaultDuplicateEvents   FaultKind = "duplicate-events"
-	FaultReplayedEvents    FaultKind = "replayed-events"
-	FaultReversedEvents    FaultKind = "reversed-events"
-	FaultLateEvents        FaultKind = "late-events"
-	FaultModifiedNotAdded  FaultKind = "modified-not-added"
-	FaultMalformedDate     FaultKind = "malformed-date"
-	FaultUnknownField      FaultKind = "unknown-field"
-	FaultUnknownFamily     FaultKind = "unknown-family"
-	FaultUnknownOS         FaultKind = "unknown-os"
-	FaultNoResponseStatus  FaultKind = "no-response-status"
-	FaultNonObjectDevice   FaultKind = "non-object-device"
-	FaultSilentRelease     FaultKind = "silent-release"
-	FaultOldProfile        FaultKind = "old-profile"
-	FaultRemovedStatus     FaultKind = "removed-status"
-	FaultProfileRemoved    FaultKind = "profile-removed"
-	FaultProfileLost       FaultKind = "profile-lost"
-	FaultResultFailed      FaultKind = "result-failed"
-	FaultNotAccessible     FaultKind = "result-not-accessible"
-	FaultResultThrottled   FaultKind = "result-throttled"
-	FaultResultMissing     FaultKind = "result-missing"
-	FaultResultUnasked     FaultKind = "result-unasked"
-	FaultThrottleReassigns FaultKind = "throttle-reassigns"
+	FaultMissingFromSync     FaultKind = "missing-from-sync"
+	FaultMissingFromFetch    FaultKind = "missing-from-fetch"
+	FaultDuplicateEvents     FaultKind = "duplicate-events"
+	FaultReplayedEvents      FaultKind = "replayed-events"
+	FaultReversedEvents      FaultKind = "reversed-events"
+	FaultLateEvents          FaultKind = "late-events"
+	FaultModifiedNotAdded    FaultKind = "modified-not-added"
+	FaultMalformedDate       FaultKind = "malformed-date"
+	FaultUnknownField        FaultKind = "unknown-field"
+	FaultUnknownFamily       FaultKind = "unknown-family"
+	FaultUnknownOS           FaultKind = "unknown-os"
+	FaultNoResponseStatus    FaultKind = "no-response-status"
+	FaultNonObjectDevice     FaultKind = "non-object-device"
+	FaultSilentRelease       FaultKind = "silent-release"
+	FaultOldProfile          FaultKind = "old-profile"
+	FaultRemovedStatus       FaultKind = "removed-status"
+	FaultProfileRemoved      FaultKind = "profile-removed"
+	FaultProfileLost         FaultKind = "profile-lost"
+	FaultResultFailed        FaultKind = "result-failed"
+	FaultResultNotAccessible FaultKind = "result-not-accessible"
+	FaultResultThrottled     FaultKind = "result-throttled"
+	FaultResultMissing       FaultKind = "result-missing"
+	FaultResultUnasked       FaultKind = "result-unasked"
+	FaultThrottleReassigned  FaultKind = "throttle-reassigned"
 )
 
 // faultClass is the place in the code where kinds of faults happen.
@@ -81,11 +81,12 @@ type FaultInfo struct {
 	Source string `json:"source"`
 	// Fields are the members of [Fault] it has a use for, beside id, kind, server, count and probability.
 	Fields []string `json:"fields"`
+	// Operations are the calls it happens in if the fault names none; none are all.
+	Operations []string `json:"operations,omitempty"`
 
-	class      faultClass
-	operations []string // where it happens; nil: everywhere
-	allowed    []string // to what Operation can set that; nil: anything
-	needs      string   // a field it cannot do without
+	class   faultClass
+	allowed []string // the operations that can be named; nil: any
+	needs   string   // a field it cannot do without
 
 	// What it answers, if it is of classCall. Calls other than GET /session get elsewhere if that has a status and the
 	// fault names no operation: the token is bad, and so the session is.
@@ -134,10 +135,10 @@ func callFaults() []FaultInfo {
 	call := func(kind FaultKind, status int, body, help, source, fields string, operations ...string) FaultInfo {
 		return FaultInfo{
 			Kind: kind, Help: help, Source: source, Fields: words("operation serials applied " + fields),
-			class: classCall, operations: operations, status: status, body: body,
+			Operations: operations, class: classCall, status: status, body: body,
 		}
 	}
-	lists := []string{opAssign, opAssignV1}
+	assigns := []string{opAssign, opAssignV1}
 	unauthorized := reply{status: 401, body: "UNAUTHORIZED"}
 	kinds := []FaultInfo{
 		call(FaultUnauthorized, 401, "UNAUTHORIZED", "401: the session has ended, again and again",
@@ -156,7 +157,7 @@ func callFaults() []FaultInfo {
 		call(FaultServerError, 500, "Internal Server Error", "500; with applied the call took effect", "nanodep sync, run against 500", "status body retry_after"),
 		call(FaultAnswer, 200, "", "any status and body", "for what has no kind of its own, such as 400 USER_AGENT_INVALID (nanodep #42)", "status body retry_after"),
 		call(FaultRejectedSerial, 400, "MALFORMED_REQUEST_BODY", "one serial number fails the whole assignment",
-			"micromdm #378; Apple's token is not known, body sets it", "status body", lists...),
+			"micromdm #378; Apple's token is not known, body sets it", "status body", assigns...),
 		call(FaultHang, 0, "", "no answer until the client gives up or the fault is cleared", "made up: networks", ""),
 		call(FaultReset, 0, "", "the connection is reset; with applied the call took effect", "fleet #31385", ""),
 		call(FaultTruncated, 0, "", "half of the answer, then the connection ends; the call took effect", "made up: networks", ""),
@@ -185,7 +186,7 @@ func callFaults() []FaultInfo {
 	return append(kinds, FaultInfo{
 		Kind: FaultClockSkew, Help: "the clock of the service is ahead by duration, or behind: timestamps beyond 10 minutes are refused",
 		Source: "Apple, Authenticating for Automated Device Enrollment; the bound is not published", Fields: words("duration"),
-		class: classClock, operations: []string{opSession}, duration: time.Hour,
+		Operations: []string{opSession}, class: classClock, duration: time.Hour,
 	})
 }
 
@@ -193,8 +194,8 @@ func callFaults() []FaultInfo {
 func listFaults() []FaultInfo {
 	list := func(kind FaultKind, help, source, fields string, operations ...string) FaultInfo {
 		return FaultInfo{
-			Kind: kind, Help: help, Source: source, Fields: words(fields), class: classList,
-			operations: operations, allowed: []string{opFetch, opSync, opDetails},
+			Kind: kind, Help: help, Source: source, Fields: words(fields), Operations: operations,
+			class: classList, allowed: []string{opFetch, opSync, opDetails},
 		}
 	}
 	member := func(kind FaultKind, field, value, help, source string, operations ...string) FaultInfo {
@@ -239,25 +240,25 @@ func deviceFaults() []FaultInfo {
 	}
 	result := func(kind FaultKind, value, help, source, fields string) FaultInfo {
 		return FaultInfo{
-			Kind: kind, Help: help, Source: source, Fields: words("operation serials " + fields), class: classDevice, value: value,
-			operations: []string{opAssign, opAssignV1, opDefine},
-			allowed:    []string{opAssign, opAssignV1, opDefine, opRemove, opDisown, opDetails, opLock},
+			Kind: kind, Help: help, Source: source, Fields: words("operation serials " + fields),
+			Operations: []string{opAssign, opAssignV1, opDefine}, class: classDevice, value: value,
+			allowed: []string{opAssign, opAssignV1, opDefine, opRemove, opDisown, opDetails, opLock},
 		}
 	}
 	throttled := result(FaultResultThrottled, resultThrottled,
 		"the devices are throttled for duration, 24h if not given: not assigned, hidden from sync", "fleet #37072, PR #38920, PR #45590", "duration")
-	reassigns := result(FaultThrottleReassigns, resultThrottled,
+	reassigns := result(FaultThrottleReassigned, resultThrottled,
 		"assigning a device again within window (1m) throttles it for duration (24h)", "fleet #37072; Apple's bounds are not published", "duration window")
 	for _, k := range []*FaultInfo{&throttled, &reassigns} {
-		k.duration, k.window, k.allowed = 24*time.Hour, time.Minute, k.operations
+		k.duration, k.window, k.allowed = 24*time.Hour, time.Minute, k.Operations
 		k.Fields = slices.DeleteFunc(k.Fields, func(f string) bool { return f == "operation" })
 	}
 	unasked := result(FaultResultUnasked, `"UNASKED001"`, "the answer names a serial number nobody asked for, or that of value", "made up: answers are not trusted", "value")
-	unasked.Fields, unasked.operations = words("value"), []string{opAssign, opAssignV1}
+	unasked.Fields, unasked.Operations = words("value"), []string{opAssign, opAssignV1}
 	lost := FaultInfo{
 		Kind: FaultProfileLost, Help: "a profile is gone until it is defined again: GET /profile is 400 NOT_FOUND, an assignment 404",
-		Source: "Apple, Fetch a Profile and Assign a Profile", Fields: words("profile_uuid"), class: classDevice,
-		operations: []string{opReadBack, opAssign, opAssignV1},
+		Source: "Apple, Fetch a Profile and Assign a Profile", Fields: words("profile_uuid"),
+		Operations: []string{opReadBack, opAssign, opAssignV1}, class: classDevice,
 	}
 	missing := result(FaultResultMissing, "", "the answer leaves devices out; with applied they were done all the same", "nanodep: results are only counted", "applied")
 	missing.allowed = slices.DeleteFunc(missing.allowed, func(op string) bool { return op == opLock })
@@ -268,7 +269,7 @@ func deviceFaults() []FaultInfo {
 		portal(FaultProfileRemoved, "Apple takes profiles away: removed, with the same profile_uuid", "fleet PR #41127"),
 		lost,
 		result(FaultResultFailed, resultFailed, "200, but FAILED for the devices", "fleet #14957, #15461", "applied"),
-		result(FaultNotAccessible, resultNotAccessible, "200, but NOT_ACCESSIBLE for the devices", "Apple, Assign a Profile", "applied"),
+		result(FaultResultNotAccessible, resultNotAccessible, "200, but NOT_ACCESSIBLE for the devices", "Apple, Assign a Profile", "applied"),
 		throttled, missing, unasked, reassigns,
 	}
 }

@@ -148,7 +148,7 @@ func TestNanodepCallsTheRest(t *testing.T) {
 	assert.JSONEq(t, `{"serial_number":"A","response_status":"SUCCESS"}`, string(data))
 	tokens, err := c.OSBetaEnrollmentTokens(ctx, "dep")
 	require.NoError(t, err)
-	assert.Len(t, tokens.BetaEnrollmentTokens, 3)
+	assert.Len(t, tokens.BetaEnrollmentTokens, 6)
 	require.NoError(t, c.AssignAccountDrivenEnrollmentProfile(ctx, "dep", "https://mdm.example.org/discover"))
 	disowned, err := c.DisownDevices(ctx, "dep", "B")
 	require.NoError(t, err)

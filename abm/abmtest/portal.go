@@ -145,8 +145,9 @@ func (s *Service) Release(serials ...string) error {
 }
 
 // Migrate moves devices to m and asks them to enroll there until the deadline, at most 90 days ahead. They must be
-// assigned to another entry, which sees them deleted; at m they come as modified, with the deadline. The migration is
-// over when the device fetches its activation record.
+// assigned to another entry, which sees them deleted, with a profile that has neither is_multi_user nor
+// is_return_to_service; at m they come as modified, with the deadline. The migration is over when the device fetches its
+// activation record; a lock of the old server is then gone.
 //
 // Apple: https://developer.apple.com/documentation/devicemanagement/migrating-managed-devices
 func (s *Service) Migrate(m *MDMServer, deadline time.Time, serials ...string) error {
@@ -160,6 +161,10 @@ func (s *Service) Migrate(m *MDMServer, deadline time.Time, serials ...string) e
 		for _, d := range devices {
 			if d.owner == nil || d.owner == m {
 				return fmt.Errorf("abmtest: migrate %q: not assigned to another MDM server: %w", d.hw.SerialNumber, ErrInvalid)
+			}
+			p := d.owner.profiles[d.cur.profileUUID]
+			if string(p["is_multi_user"]) == "true" || string(p["is_return_to_service"]) == "true" {
+				return fmt.Errorf("abmtest: migrate %q: its profile forbids that: %w", d.hw.SerialNumber, ErrInvalid)
 			}
 		}
 		for _, d := range devices {
@@ -244,5 +249,6 @@ func (s *Service) administer(m *MDMServer, serials []string, act func([]*device,
 // release takes d out of the organization; with it go a lock and a pending migration. The caller holds the lock.
 func (s *Service) release(d *device, now time.Time, byReplacement bool) {
 	s.detach(d, now, byReplacement)
-	d.released, d.locked, d.lostMessage = true, false, ""
+	d.released = true
+	d.unlock()
 }

@@ -122,6 +122,37 @@ func TestMigration(t *testing.T) {
 	require.ErrorIs(t, s.CancelMigration("A"), abmtest.ErrInvalid)
 }
 
+func TestMigrationMovesLocksAndAsksForAFittingProfile(t *testing.T) {
+	t.Parallel()
+	s, _, n, c, o := twoServers(t, "A", "B", "C")
+	deadline := c.clock.Now().Add(time.Hour)
+	for _, member := range []string{"is_multi_user", "is_return_to_service"} {
+		id := c.define(`{"profile_name":"p","url":"https://e.org/","` + member + `":true}`)
+		c.devices("POST", "/profile/devices", id, "A")
+		require.ErrorIs(t, s.Migrate(n, deadline, "B", "A"), abmtest.ErrInvalid, member)
+	}
+	for _, serial := range []string{"B", "C"} {
+		assert.Contains(t, c.call("POST", "/device/activationlock", `{"device":"`+serial+`"}`).body, "SUCCESS")
+	}
+	require.NoError(t, s.Migrate(n, deadline, "B", "C"))
+	o.devices("POST", "/profile/devices", o.define(simpleProfile), "B", "C")
+	locked := func(serial string) bool {
+		d, err := s.Device(serial)
+		require.NoError(t, err)
+		return d.ActivationLocked
+	}
+	assert.True(t, locked("B"), "not yet")
+	_, err := s.ActivationRecord("B")
+	require.NoError(t, err)
+	assert.False(t, locked("B"), "the old server's lock is gone")
+	assert.Contains(t, o.call("POST", "/device/activationlock", `{"device":"B"}`).body, "SUCCESS")
+	require.NoError(t, s.CancelMigration("C"))
+	assert.True(t, locked("C"), "it never moved")
+	_, err = s.ActivationRecord("B")
+	require.NoError(t, err)
+	assert.True(t, locked("B"), "the new server's stays")
+}
+
 func TestReplacement(t *testing.T) {
 	t.Parallel()
 	s, m, _, c, _ := twoServers(t, "A", "B")

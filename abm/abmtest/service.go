@@ -195,22 +195,9 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	intercept := s.intercept
 	s.mu.Unlock()
 	if intercept == nil || !intercept(m, r) {
-		s.serve(m, r, e)
+		s.trouble(r, e).serve(m)
 	}
 	m.served = true
-}
-
-// serve answers one request to a known endpoint, with the faults that happen to it.
-func (s *Service) serve(w http.ResponseWriter, r *http.Request, e endpoint) {
-	delays, f := s.troubles(r, e)
-	for _, d := range delays {
-		s.wait(r, d)
-	}
-	if f != nil {
-		s.misbehave(w, r, e, f)
-		return
-	}
-	s.respond(w, r, e)
 }
 
 // respond answers one request as it should be.

@@ -127,5 +127,8 @@ func (m *meter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
+// Flush is for those functions, too.
+func (m *meter) Flush() { _ = http.NewResponseController(m.ResponseWriter).Flush() }
+
 // Unwrap lets http.ResponseController find the rest.
 func (m *meter) Unwrap() http.ResponseWriter { return m.ResponseWriter }

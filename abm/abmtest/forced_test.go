@@ -112,6 +112,7 @@ func TestIntercept(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, c.call("GET", "/account", "").status)
 	assert.Equal(t, "DEVICE_ID_REQUIRED", c.call("POST", "/devices", "{}").body)
 	assert.Equal(t, 1, s.Stats().Calls["GET /account"], "intercepted calls count")
+	assert.Equal(t, map[string]map[int]int{"GET /session": {200: 1}, "GET /account": {503: 1}, "POST /devices": {400: 1}}, s.Stats().Statuses)
 	s.Intercept(nil)
 	assert.Equal(t, http.StatusOK, c.call("GET", "/account", "").status)
 }
