@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -22,7 +23,9 @@ import (
 
 const usage = `usage: applesim [flags]
 
-Serves a simulated Apple Business Manager until interrupted. Everything is in memory.
+Serves a simulated Apple Business Manager until interrupted: the API that MDM servers talk to, to be used instead of
+https://mdmenrollment.apple.com, and below /admin/ an administration API in place of the portal. Everything is in memory.
+What to do first is printed when it starts; GET /admin/ explains the administration.
 
 flags:
   -listen address   where to listen (default 127.0.0.1:8480); port 0 picks a free one.
@@ -31,11 +34,43 @@ flags:
   -devices n        random devices to add, dealt out to the servers in turn (default 100)
   -seed n           the same seed gives the same devices and tokens (default 1)
   -rotate n         give out a new session token every n answers, 0 for never (default 20)
+  -fault fault      misbehave from the start, see below; may be given several times
   -v                print a line for each request to standard error
   -h                print this help
 
-example:
+examples:
   applesim -devices 1000 -servers "Berlin,Cupertino"
+  applesim -fault unavailable,operation=/devices/sync,count=3,retry_after=30s
+  applesim -fault latency,duration=500ms,jitter=2s -fault missing-from-sync,probability=0.1
+
+faults:
+  Apple's service misbehaves at times, and so does this one if told to. A fault is a kind with settings, "kind,key=value,…":
+
+  id=name           to clear or replace it by; one is made up otherwise
+  server=name       only calls of this MDM server (name or UUID)
+  operation=call    only this call, such as "POST /devices/sync", or /devices/sync for all its methods
+  serials=A+B       only these devices, or calls that name one of them
+  profile_uuid=id   only this profile
+  count=n           only n times: calls or, if the kind is about devices, devices in calls
+  probability=p     only at random, 0 to 1; repeatable with -seed
+  applied=true      the call takes effect though its answer is lost
+  status=n, body=text, retry_after=30s, retry_after_date=true
+                    what is answered
+  duration=1m, jitter=1s, window=1m
+                    how long it takes, what is added to that at random, how soon is too soon
+  field=name, value=json
+                    which member of a device becomes what
+  bytes=n           the size of the body
+
+  While it runs, faults are JSON with the same keys (serials being an array):
+
+  curl http://127.0.0.1:8480/admin/faults                      those that are set, and how often each has struck
+  curl -d '{"kind": "server-error", "count": 3}' http://127.0.0.1:8480/admin/faults
+  curl -X DELETE http://127.0.0.1:8480/admin/faults/fault-1    clear one; without the name all
+  curl http://127.0.0.1:8480/admin/fault-kinds                 the kinds, with the reports they stem from
+  curl http://127.0.0.1:8480/admin/stats                       what was asked and what was answered
+
+kinds of faults, with the settings they take beside id, server, count and probability:
 `
 
 // errUsage ends the program with status 2, as is the custom for wrong flags.
@@ -60,6 +95,7 @@ type config struct {
 	devices int
 	seed    uint64
 	rotate  int
+	faults  faultFlags
 	verbose bool
 }
 
@@ -73,6 +109,7 @@ func parse(args []string) (config, error) {
 	f.IntVar(&c.devices, "devices", 100, "")
 	f.Uint64Var(&c.seed, "seed", 1, "")
 	f.IntVar(&c.rotate, "rotate", 20, "")
+	f.Var(&c.faults, "fault", "")
 	f.BoolVar(&c.verbose, "v", false, "")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -101,7 +138,7 @@ func parse(args []string) (config, error) {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	c, err := parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		_, err = io.WriteString(stdout, usage)
+		_, err = io.WriteString(stdout, usage+faultHelp())
 		return err
 	}
 	if err != nil {
@@ -133,6 +170,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	case <-ctx.Done():
 	}
+	_ = apple.Close() // never fails; requests that a fault holds would hold up the shutdown
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if err := server.Shutdown(grace); err != nil {
@@ -161,6 +199,11 @@ func build(c config) (*abmtest.Service, error) {
 			return nil, err
 		}
 	}
+	for _, fault := range c.faults {
+		if _, err := apple.SetFault(fault); err != nil {
+			return nil, fmt.Errorf("-fault %s: %w; %w", fault.Kind, err, errUsage)
+		}
+	}
 	return apple, nil
 }
 
@@ -183,19 +226,34 @@ func host(a net.Addr) string {
 // logged prints method, path and status of each request.
 func logged(next http.Handler, to io.Writer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+		rec := &recorder{ResponseWriter: w, status: noAnswer}
+		defer func() { // also after a request that a fault aborts
+			fmt.Fprintln(to, r.Method, r.URL.Path, rec.status, w.Header().Get("X-Abmtest-Reason"))
+		}()
 		next.ServeHTTP(rec, r)
-		fmt.Fprintln(to, r.Method, r.URL.Path, rec.status, w.Header().Get("X-Abmtest-Reason"))
 	})
 }
+
+// noAnswer is the status of a request that got none.
+const noAnswer = "no answer"
 
 // recorder remembers the status of an answer.
 type recorder struct {
 	http.ResponseWriter
-	status int
+	status string
 }
 
+// Unwrap lets the service reset a connection, which is one of its faults.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
 func (r *recorder) WriteHeader(status int) {
-	r.status = status
+	r.status = strconv.Itoa(status)
 	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == noAnswer {
+		r.status = strconv.Itoa(http.StatusOK)
+	}
+	return r.ResponseWriter.Write(b)
 }

@@ -101,6 +101,8 @@ func TestHelpAndMistakes(t *testing.T) {
 	require.NoError(t, run(t.Context(), []string{"-h"}, &out, io.Discard))
 	assert.True(t, strings.HasPrefix(out.String(), "usage: applesim"))
 	for _, args := range [][]string{
+		{"-fault", "nonsense"}, {"-fault", "hang,count"}, {"-fault", "hang,count=1,count=2"}, {"-fault", "hang,count=x"},
+		{"-fault", "hang,serial=A"}, {"-fault", "latency,duration=1"}, {"-fault", "hang,server=X"},
 		{"-nope"}, {"extra"}, {"-devices", "-1"}, {"-devices", "x"}, {"-servers", " , "}, {"-rotate", "-1"},
 	} {
 		require.ErrorIs(t, run(t.Context(), args, &out, io.Discard), errUsage, "%v", args)

@@ -14,6 +14,7 @@ func welcome(w io.Writer, base string, c config) {
 
   API for MDM servers   %s/   (instead of https://mdmenrollment.apple.com)
   administration        %s/admin/   (GET it for help)
+  faults                %s/admin/faults   (applesim -h lists them; set: %d)
 
 To connect an MDM server, give the portal its certificate and download the token. A server that makes its key itself, as
 enrollkit does, has the certificate for you (mdm.pem); for another one, make both first:
@@ -27,5 +28,5 @@ Import token.p7m into the MDM server (and the key, if you made it), or look insi
   openssl cms -decrypt -inform SMIME -in token.p7m -recip mdm.pem -inkey mdm.key
 
 Press Ctrl-C to stop.
-`, c.devices, strings.Join(c.servers, ", "), base, base, base, server, base, server)
+`, c.devices, strings.Join(c.servers, ", "), base, base, base, len(c.faults), base, server, base, server)
 }
