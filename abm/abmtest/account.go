@@ -40,7 +40,7 @@ type accountLimit struct {
 func (s *Service) account(c *call) (any, error) {
 	org := s.cfg.org
 	out := accountDetail{
-		ServerName: c.server.name, ServerUUID: c.server.uuid, AdminID: org.AdminID, FacilitatorID: org.AdminID,
+		ServerName: c.server.Name(), ServerUUID: c.server.uuid, AdminID: org.AdminID, FacilitatorID: org.AdminID,
 		OrgName: org.Name, OrgEmail: org.Email, OrgPhone: org.Phone, OrgAddress: org.Address,
 	}
 	if c.version >= 3 {

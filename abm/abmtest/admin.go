@@ -167,7 +167,7 @@ func (s *Service) adminAddServer(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return adminServer{UUID: m.uuid, Name: m.name, ConsumerKey: m.creds.ConsumerKey}, nil
+	return adminServer{UUID: m.uuid, Name: m.Name(), ConsumerKey: m.creds.ConsumerKey}, nil
 }
 
 func (s *Service) adminCertificate(r *http.Request) (any, error) {
@@ -194,7 +194,7 @@ func (s *Service) adminToken(r *http.Request) (any, error) {
 		return nil, err
 	}
 	file, err := m.MintToken()
-	name := fmt.Sprintf("%s_Token_%s_smime.p7m", m.name, s.cfg.now().UTC().Format("2006-01-02T15-04-05Z"))
+	name := fmt.Sprintf("%s_Token_%s_smime.p7m", m.Name(), s.cfg.now().UTC().Format("2006-01-02T15-04-05Z"))
 	return download{name, file}, err
 }
 

@@ -244,7 +244,7 @@ func (a *AXM) carryOut(act *axmActivity, d *device, now time.Time) string {
 		d.migrateFrom = nil
 	case act.kind == axmUnassign && d.owner == act.server:
 		a.s.detach(d, now, false)
-	case act.kind == axmMigrate && d.owner != nil && d.owner != act.server:
+	case act.kind == axmMigrate && d.owner != nil && d.owner != act.server && !d.mayNotMigrate():
 		from := d.owner
 		a.s.attach(act.server, d, now, act.deadline)
 		d.migrateFrom = from
@@ -263,6 +263,12 @@ func (a *AXM) carryOut(act *axmActivity, d *device, now time.Time) string {
 		a.lagging[serial] = axmLag{before, now.Add(a.cfg.lag)}
 	}
 	return axmUpdated
+}
+
+// mayNotMigrate tells that the profile of a device that is assigned forbids its migration.
+func (d *device) mayNotMigrate() bool {
+	p := d.owner.profiles[d.cur.profileUUID]
+	return string(p["is_multi_user"]) == "true" || string(p["is_return_to_service"]) == "true"
 }
 
 // serveResults serves the results of an activity. Like other stores of presigned URLs, it asks for no credentials, and

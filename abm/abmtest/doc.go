@@ -134,6 +134,9 @@
 //
 // # Rules
 //
+// [AXM] is the newer API of the same organization, with OAuth 2, lists, and activities that move devices between its
+// MDM servers.
+//
 // All methods may be called from several goroutines. Time comes from [WithClock] and identifiers from
 // [WithSeed]; only the encryption of token files is random in any case. Delays are the exception: they pass as
 // package time has it, so that testing/synctest can shorten them. [Service.Close] ends requests that a fault holds.

@@ -16,10 +16,10 @@ const tokenLifetime = 365 * 24 * time.Hour
 // profiles and tokens are its own.
 type MDMServer struct {
 	service *Service
-	name    string
 	uuid    string
 
 	// Below is guarded by the lock of the service.
+	name      string
 	cert      *x509.Certificate
 	creds     Credentials
 	log       []operation
@@ -40,8 +40,12 @@ type Credentials struct {
 	AccessTokenExpiry time.Time `json:"access_token_expiry"`
 }
 
-// Name returns the name the entry was created with.
-func (m *MDMServer) Name() string { return m.name }
+// Name returns the name of the entry.
+func (m *MDMServer) Name() string {
+	m.service.mu.Lock()
+	defer m.service.mu.Unlock()
+	return m.name
+}
 
 // UUID returns the identifier that GET /account reports as server_uuid.
 func (m *MDMServer) UUID() string { return m.uuid }

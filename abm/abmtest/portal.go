@@ -162,8 +162,7 @@ func (s *Service) Migrate(m *MDMServer, deadline time.Time, serials ...string) e
 			if d.owner == nil || d.owner == m {
 				return fmt.Errorf("abmtest: migrate %q: not assigned to another MDM server: %w", d.hw.SerialNumber, ErrInvalid)
 			}
-			p := d.owner.profiles[d.cur.profileUUID]
-			if string(p["is_multi_user"]) == "true" || string(p["is_return_to_service"]) == "true" {
+			if d.mayNotMigrate() {
 				return fmt.Errorf("abmtest: migrate %q: its profile forbids that: %w", d.hw.SerialNumber, ErrInvalid)
 			}
 		}
