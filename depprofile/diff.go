@@ -11,9 +11,10 @@ import (
 // Change is one key whose value differs between two profiles.
 type Change struct {
 	// Key is the JSON key.
-	Key string
+	Key string `json:"key"`
 	// From and To are the values as canonical JSON, nil where the key is absent.
-	From, To json.RawMessage
+	From json.RawMessage `json:"from,omitempty"`
+	To   json.RawMessage `json:"to,omitempty"`
 }
 
 // Diff returns what turns the content of a into the content of b, sorted by key. It compares what [Profile.Canonical]
