@@ -29,14 +29,15 @@ type AssignResult struct {
 
 // assign does one batch of due assignments. A device that was tried before, and one whose call has an open outcome, is
 // looked at before Apple is asked again: Apple throttles a device that is assigned what it has already.
-func (s *step) assign(ctx context.Context) (AssignResult, error) {
-	var res AssignResult
+func (s *step) assign(ctx context.Context) (res AssignResult, err error) {
 	limit := min(s.limit(http.MethodPost, "/profile/devices"), s.limit(http.MethodPost, "/devices"))
 	due, err := s.e.store.DueAssignments(ctx, s.account, s.e.s.now(), limit)
 	if err != nil || len(due) == 0 {
 		return res, err
 	}
 	res.Due, s.head = len(due), due[0]
+	ctx, end := s.traceAssign(ctx)
+	defer func() { end(res, err) }()
 	stored, err := s.devices(ctx, serialsOf(due))
 	if err != nil {
 		return res, err
@@ -252,6 +253,7 @@ func (s *step) call(ctx context.Context, p storage.Profile, rows []storage.Assig
 	if err != nil {
 		return s.callFailed(ctx, p, rows, before, res, err)
 	}
+	s.countAnswers(ctx, rows, answer.Devices)
 	// What Apple did is recorded even if the work is to end now.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
 	defer cancel()
@@ -328,6 +330,7 @@ func (s *step) postpone(ctx context.Context, rows []storage.Assignment, cause er
 
 // refused counts a failure for each serial that Apple refuses.
 func (s *step) refused(ctx context.Context, rows []storage.Assignment, refused map[string]error, res *AssignResult) error {
+	s.countRefused(ctx, refused)
 	now := s.e.s.now()
 	written, err := s.e.writeRows(ctx, s.fence, nil, pick(rows, slices.Collect(maps.Keys(refused))), func(a *storage.Assignment) ([]activity.Event, bool) {
 		if !sameAttempt(a, rows) {

@@ -38,6 +38,7 @@ type settings struct {
 	sweepEvery time.Duration
 	verify     time.Duration
 	maxFailed  int
+	tel        telemetry
 }
 
 func newSettings(opts []Option) (settings, error) {
@@ -66,6 +67,9 @@ func newSettings(opts []Option) (settings, error) {
 		if err := o(&s); err != nil {
 			return settings{}, err
 		}
+	}
+	if err := s.tel.start(s.now); err != nil {
+		return settings{}, err
 	}
 	return s, nil
 }

@@ -10,10 +10,11 @@ import (
 
 // replan asks the resolver for all devices and stores what is wanted where it differs. The rules are recorded at the end: if
 // it is interrupted it begins again, and finds nothing to change in what it had done.
-func (s *step) replan(ctx context.Context) (int, error) {
+func (s *step) replan(ctx context.Context) (changed int, err error) {
+	ctx, end := s.tracePlan(ctx)
+	defer func() { end(changed, err) }()
 	rules := s.e.resolver.Rules().ID
-	changed := 0
-	err := s.eachPage(ctx, func(devs []storage.Device) error {
+	err = s.eachPage(ctx, func(devs []storage.Device) error {
 		n, err := s.replanDevices(ctx, devs)
 		changed += n
 		return err

@@ -24,6 +24,7 @@ const (
 // other: one that fails is tried again after growing pauses and delays no other. Accounts that are created or deleted
 // meanwhile are noticed within the poll interval.
 func (e *Engine) Run(ctx context.Context) error {
+	defer e.measure(ctx)()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	watched := make(map[string]context.CancelFunc)

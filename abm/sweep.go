@@ -17,8 +17,10 @@ import (
 //
 // It remembers the serials of the list as 64-bit hashes, about 40 bytes each: 4 MB for 100,000 devices. Two serials with the
 // same hash would hide an absent device until the next sweep, whose hashes differ.
-func (s *step) sweep(ctx context.Context) (SyncResult, error) {
-	res := SyncResult{Full: true}
+func (s *step) sweep(ctx context.Context) (res SyncResult, err error) {
+	ctx, end := s.traceSync(ctx, kindSweep)
+	defer func() { end(res, err) }()
+	res.Full = true
 	seed := maphash.MakeSeed()
 	seen := make(map[uint64]struct{})
 	cursors := map[string]bool{"": true}

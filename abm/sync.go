@@ -34,7 +34,9 @@ type pageOrReset struct {
 // sync brings the inventory up to what Apple tells: the full list if it was not read to its end yet, then changes. Each
 // page is stored with its cursor in one transaction, so that whatever happens nothing is skipped. One page is read
 // while the one before is stored; there are never more than two.
-func (s *step) sync(ctx context.Context) (SyncResult, error) {
+func (s *step) sync(ctx context.Context) (res SyncResult, err error) {
+	ctx, end := s.traceSync(ctx, kindSync)
+	defer func() { end(res, err) }()
 	cur, err := s.cursor(ctx)
 	if err != nil {
 		return SyncResult{}, err
@@ -50,7 +52,6 @@ func (s *step) sync(ctx context.Context) (SyncResult, error) {
 		for range pages {
 		}
 	}()
-	var res SyncResult
 	first := cur.Version == 0
 	for p := range pages {
 		if errors.Is(p.err, ErrCursorLoop) {

@@ -69,7 +69,7 @@ func (a *Accounts) tryToken(ctx context.Context, account string, p7m []byte) (st
 	if !token.ExpiresAt.After(a.s.now()) {
 		return fail(ErrTokenExpired)
 	}
-	c, err := newClient(token, a.s, a.baseURL(acct))
+	c, err := newClient(token, a.s.of(account), a.baseURL(acct))
 	if err != nil {
 		return fail(err)
 	}
