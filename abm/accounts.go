@@ -169,6 +169,7 @@ func (a *Accounts) client(ctx context.Context, acct storage.Account) (*Client, e
 	if c, err = newClient(t, a.s, a.baseURL(acct)); err != nil {
 		return nil, err
 	}
+	a.shareSession(c, acct.Name)
 	c.successor = a.successor(acct.Name, t.ConsumerKey, c)
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -28,9 +28,10 @@ const maxBody = 64 << 20
 // godep.Client.Do, which drops the headers of an answer (Retry-After is lost), keeps only the first KiB of an error,
 // drops the path of a base URL, and decodes pages with encoding/json, a third as fast as needed.
 type Client struct {
-	s    settings
-	base *url.URL
-	http *http.Client
+	s        settings
+	base     *url.URL
+	http     *http.Client
+	sessions *sessions
 	// breaker holds calls back while they would be in vain.
 	breaker *breaker
 	// buffers holds *bytes.Buffer of finished answers; pages are large and alike.
@@ -60,11 +61,12 @@ func newClient(token Token, s settings, base string) (*Client, error) {
 	if next == nil {
 		next = http.DefaultTransport
 	}
+	ses := &sessions{next: next, url: u.JoinPath("session"), token: token, now: s.now, turn: make(chan struct{}, 1)}
 	return &Client{
-		s: s, base: u,
+		s: s, base: u, sessions: ses,
 		breaker: &breaker{now: s.now, max: s.breakAfter, coolDown: s.coolDown},
 		http: &http.Client{
-			Transport: &sessions{next: next, url: u.JoinPath("session"), token: token, now: s.now},
+			Transport: ses,
 			// The service does not redirect. Following one would carry the session to another host.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},

@@ -23,12 +23,14 @@ type held struct {
 const cleanupTimeout = 10 * time.Second
 
 // leaseName returns the name of an account's lease, which is a key in the store like the account's name, but longer.
-func leaseName(account string) string {
-	if name := "abm/account/" + account; len(name) <= storage.MaxKey {
+func leaseName(account string) string { return leaseNameOf("abm/account", account) }
+
+func leaseNameOf(kind, account string) string {
+	if name := kind + "/" + account; len(name) <= storage.MaxKey {
 		return name
 	}
 	sum := sha256.Sum256([]byte(account))
-	return "abm/account-sha256/" + hex.EncodeToString(sum[:])
+	return kind + "-sha256/" + hex.EncodeToString(sum[:])
 }
 
 // lease takes the right to work on an account and keeps it until release is called. What is written about devices,

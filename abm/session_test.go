@@ -141,11 +141,13 @@ func TestLateAnswerKeepsNewSession(t *testing.T) {
 		}
 		emptyPage(w, r)
 	})
+	_, err := c.SyncDevices(t.Context(), "c", 0)
+	require.NoError(t, err)
 	done := make(chan error, 1)
 	go func() { _, err := c.AccountDetail(context.Background()); done <- err }()
 	<-entered
 	f.session.Store("expired at Apple")
-	_, err := c.SyncDevices(t.Context(), "c", 0) // signs in again
+	_, err = c.SyncDevices(t.Context(), "c", 0) // signs in again
 	require.NoError(t, err)
 	close(proceed)
 	require.NoError(t, <-done)
