@@ -166,7 +166,7 @@ func (a *Accounts) client(ctx context.Context, acct storage.Account) (*Client, e
 	if err != nil {
 		return nil, err
 	}
-	if c, err = newClient(t, a.s, a.baseURL(acct)); err != nil {
+	if c, err = newClient(t, a.s.of(acct.Name), a.baseURL(acct)); err != nil {
 		return nil, err
 	}
 	a.shareSession(c, acct.Name)

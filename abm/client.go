@@ -61,7 +61,7 @@ func newClient(token Token, s settings, base string) (*Client, error) {
 	if next == nil {
 		next = http.DefaultTransport
 	}
-	ses := &sessions{next: next, url: u.JoinPath("session"), token: token, now: s.now, turn: make(chan struct{}, 1)}
+	ses := &sessions{next: next, url: u.JoinPath("session"), token: token, now: s.now, tel: &s.tel, turn: make(chan struct{}, 1)}
 	return &Client{
 		s: s, base: u, sessions: ses,
 		breaker: &breaker{now: s.now, max: s.breakAfter, coolDown: s.coolDown},
@@ -82,6 +82,7 @@ type call struct {
 	query  url.Values
 	in     any  // sent as JSON, unless nil
 	write  bool // changes something, so must not be repeated blindly
+	sent   int  // how often it was sent before
 	// out reads the body of a success, which is valid during the call only. nil ignores the body.
 	out func(body []byte) error
 }
@@ -95,7 +96,13 @@ func (c *Client) do(ctx context.Context, k call) error {
 		}
 	}
 	for {
-		err := c.retry(ctx, k, func() error { return c.guarded(ctx, k, in) })
+		err := c.retry(ctx, k, func() error {
+			err := c.guarded(ctx, k, in)
+			if !errors.Is(err, ErrHeldBack) {
+				k.sent++
+			}
+			return err
+		})
 		if err == nil || !refused(err) || c.successor == nil {
 			return err
 		}
@@ -118,7 +125,7 @@ func withGuard(ctx context.Context, guard func() error) context.Context {
 }
 
 // once makes one HTTP exchange.
-func (c *Client) once(parent context.Context, k call, in []byte) error {
+func (c *Client) once(parent context.Context, k call, in []byte) (err error) {
 	if guard, ok := parent.Value(guardKey{}).(func() error); ok && k.write {
 		if err := guard(); err != nil {
 			return err
@@ -126,6 +133,8 @@ func (c *Client) once(parent context.Context, k call, in []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(parent, c.s.timeout)
 	defer cancel()
+	ctx, x := c.s.tel.exchange(ctx, k.op, k.method, k.sent)
+	defer func() { x.end(ctx, err) }()
 	req, err := c.request(ctx, k, in)
 	if err != nil {
 		return fmt.Errorf("abm: %s: %w", k.op, err)
@@ -135,6 +144,7 @@ func (c *Client) once(parent context.Context, k call, in []byte) error {
 		return c.transportError(parent, k.op, err)
 	}
 	defer drain(resp.Body)
+	x.status = resp.StatusCode
 
 	limit := int64(maxBody)
 	if resp.StatusCode != http.StatusOK {

@@ -60,6 +60,7 @@ type sessions struct {
 	url    *url.URL // of the session endpoint
 	token  Token
 	now    func() time.Time
+	tel    *telemetry
 	shared *sharedSession // nil: the session stays in this process
 	turn   chan struct{}  // holds a value while a request that was refused twice is on its way
 
@@ -374,8 +375,10 @@ func (s *sessions) end(l *login, got session, doubtful bool, err error) bool {
 // signIn gets a session: GET /session with an OAuth 1.0a signature.
 //
 // Apple: https://developer.apple.com/documentation/devicemanagement/authenticating-for-automated-device-enrollment
-func (s *sessions) signIn(req *http.Request) (string, error) {
-	r, err := http.NewRequestWithContext(req.Context(), http.MethodGet, s.url.String(), nil)
+func (s *sessions) signIn(req *http.Request) (token string, err error) {
+	ctx, x := s.tel.exchange(req.Context(), opSession, http.MethodGet, 0)
+	defer func() { x.end(ctx, err) }()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url.String(), nil)
 	if err != nil {
 		return "", err
 	}
@@ -389,6 +392,7 @@ func (s *sessions) signIn(req *http.Request) (string, error) {
 		return "", err
 	}
 	defer drain(resp.Body)
+	x.status = resp.StatusCode
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	if err != nil {
 		return "", fmt.Errorf("read body: %w", err)
