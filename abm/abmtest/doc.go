@@ -53,7 +53,7 @@
 //	unavailable            503, with Retry-After if given
 //	                       fleet #36693
 //	server-error           500; with applied the call took effect
-//	                       nanodep sync, run against 500
+//	                       nanodep sync/syncer.go: a run against 500 reports success
 //	answer                 any status and body
 //	                       for what has no kind of its own, such as 400 USER_AGENT_INVALID (nanodep #42)
 //	rejected-serial        one serial number fails the whole assignment
@@ -65,9 +65,9 @@
 //	truncated              half of the answer, then the connection ends; the call took effect
 //	                       made up: networks
 //	html                   a maintenance page in HTML
-//	                       nanodep godep, run against such a page
+//	                       nanodep godep: such a page is a JSON syntax error
 //	oversized              a body of 64 MiB, or of bytes
-//	                       nanodep reads bodies without a limit
+//	                       nanodep godep: bodies are read without a limit
 //	latency                the answer takes duration, and up to jitter more
 //	                       made up: networks
 //	expired-cursor         sync: the cursor is too old, each time
@@ -101,7 +101,7 @@
 //	unknown-family         device_family is not one of the documented
 //	                       Apple's list lacks the Watch
 //	unknown-os             os is not one of the documented
-//	                       as above
+//	                       Apple's list lacks that of the Watch
 //	no-response-status     devices in POST /devices lack response_status
 //	                       Apple's current page omits the key
 //	non-object-device      the list of devices begins with something that is not an object: null, or value
@@ -123,7 +123,7 @@
 //	result-throttled       the devices are throttled for duration, 24h if not given: not assigned, hidden from sync
 //	                       fleet #37072, PR #38920, PR #45590
 //	result-missing         the answer leaves devices out; with applied they were done all the same
-//	                       nanodep: results are only counted
+//	                       nanodep sync/assigner.go: results are only counted
 //	result-unasked         the answer names a serial number nobody asked for, or that of value
 //	                       made up: answers are not trusted
 //	throttle-reassigned    assigning a device again within window (1m) throttles it for duration (24h)

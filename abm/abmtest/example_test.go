@@ -45,3 +45,28 @@ func ExampleService() {
 	// 401 UNAUTHORIZED
 	// true empty 0
 }
+
+// Apple is out of service once, and then refuses a client that does not say who it is.
+func ExampleService_SetFault() {
+	apple, err := abmtest.NewService(abmtest.WithSeed(1))
+	if err != nil {
+		log.Fatal(err)
+	}
+	id, err := apple.SetFault(abmtest.Fault{
+		Kind: abmtest.FaultUnavailable, Operation: "/account", Count: 1, RetryAfter: time.Minute,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		answer := httptest.NewRecorder()
+		apple.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/account", nil))
+		fmt.Println(answer.Code, answer.Body, answer.Header().Get("Retry-After"))
+	}
+	fmt.Println("struck:", apple.Faults()[0].Struck)
+	apple.ClearFaults(id)
+	// Output:
+	// 503 Service Unavailable 60
+	// 400 USER_AGENT_MISSING
+	// struck: 1
+}

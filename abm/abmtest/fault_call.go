@@ -18,7 +18,7 @@ const (
 	// oversizedBytes is the default size of an oversized body: more than any client should want to read.
 	oversizedBytes = 64 << 20
 
-	maintenancePage = "<!DOCTYPE html><html><head><title>Maintenance</title></head><body><h1>We'll be back soon.</h1></body></html>"
+	maintenancePage = "<!DOCTYPE html><html><head><title>Maintenance</title></head><body>We'll be back soon.</body></html>"
 )
 
 // delay is the wait that one fault wants.

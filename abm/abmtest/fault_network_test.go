@@ -162,7 +162,7 @@ func testReset(t *testing.T) {
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "/profile/devices", strings.NewReader("{}"))
 	require.NoError(t, err)
 	r.Header = l.header()
-	assert.PanicsWithValue(t, http.ErrAbortHandler, func() { l.client.do(r) }, "without a network")
+	assert.PanicsWithValue(t, http.ErrAbortHandler, func() { l.do(r) }, "without a network")
 }
 
 // testLatency runs without a network, so that the time is the bubble's.
