@@ -61,12 +61,12 @@ func ExampleService_SetFault() {
 	for range 2 {
 		answer := httptest.NewRecorder()
 		apple.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/account", nil))
-		fmt.Println(answer.Code, answer.Body, answer.Header().Get("Retry-After"))
+		fmt.Printf("%d %s, Retry-After %q\n", answer.Code, answer.Body, answer.Header().Get("Retry-After"))
 	}
 	fmt.Println("struck:", apple.Faults()[0].Struck)
 	apple.ClearFaults(id)
 	// Output:
-	// 503 Service Unavailable 60
-	// 400 USER_AGENT_MISSING
+	// 503 Service Unavailable, Retry-After "60"
+	// 400 USER_AGENT_MISSING, Retry-After ""
 	// struck: 1
 }
