@@ -151,7 +151,8 @@ func TestListsArePaged(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 3, p.Unreadable)
 	assert.Equal(t, 3, p.Total)
-	for d := range c.OrgDevices(t.Context(), ListOptions{}) {
+	for d, err := range c.OrgDevices(t.Context(), ListOptions{}) {
+		require.NoError(t, err)
 		assert.Equal(t, "S1", d.ID)
 		break // is allowed
 	}

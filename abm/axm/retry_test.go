@@ -1,6 +1,7 @@
 package axm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -102,12 +103,18 @@ func TestRetryAfterForms(t *testing.T) {
 func TestAnswersAreBounded(t *testing.T) {
 	t.Parallel()
 	status, size := 200, int64(maxBody+1)
-	c, _ := newFake(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(status)
-		_, _ = io.CopyN(w, spaces{}, size)
+	f := new(fakeApple)
+	rt := roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Host == "account.apple.com" {
+			return inMemory{f}.RoundTrip(r)
+		}
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(io.LimitReader(spaces{}, size)), Request: r}, nil
 	})
-	_, err := c.OrgDevice(t.Context(), "S1")
+	c, err := New(testCredentials(t), WithTransport(rt), WithTries(1, 1, 1))
+	require.NoError(t, err)
+	_, err = c.OrgDevice(t.Context(), "S1")
 	require.ErrorIs(t, err, ErrBadResponse)
+	assert.Contains(t, err.Error(), "too large")
 	status, size = 500, 4*maxErrorBody
 	_, err = c.OrgDevice(t.Context(), "S1")
 	apiErr, ok := errors.AsType[*APIError](err)
@@ -117,11 +124,10 @@ func TestAnswersAreBounded(t *testing.T) {
 
 type spaces struct{}
 
+var blank = bytes.Repeat([]byte(" "), 1<<16)
+
 func (spaces) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = ' '
-	}
-	return len(p), nil
+	return copy(p, blank), nil
 }
 
 func TestErrorObjects(t *testing.T) {

@@ -142,6 +142,8 @@ func (i *issuer) tokenError(ctx context.Context, err error, assertion string) er
 		e.cause = ErrRateLimited
 	case e.StatusCode >= 500:
 		e.cause = ErrUnavailable
+	case e.StatusCode < 400 && refused.ErrorCode == "":
+		e.cause = ErrBadResponse // a redirect, which is not followed
 	}
 	return e
 }

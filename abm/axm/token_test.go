@@ -176,7 +176,7 @@ func TestTokenErrors(t *testing.T) {
 		{"failing", `ASSERTION`, 503, ErrUnavailable, "", "", true},
 		{"no token", `{}`, 200, ErrBadResponse, "", "", true},
 		{"useless", `[ASSERTION`, 200, ErrBadResponse, "", "", true},
-		{"redirect", ``, 302, ErrCredentials, "", "", false},
+		{"redirect", ``, 302, ErrBadResponse, "", "", true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
