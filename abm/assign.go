@@ -84,7 +84,7 @@ func (s *step) resolveAgain(ctx context.Context, due []storage.Assignment, store
 		}
 	}
 	now := s.e.s.now()
-	written, err := s.e.writeRows(ctx, s.fence, nil, again, func(a *storage.Assignment) ([]activity.Event, bool) {
+	written, err := s.writeRows(ctx, nil, again, func(a *storage.Assignment) ([]activity.Event, bool) {
 		d, ok := stored[a.Serial]
 		if !ok {
 			gone(a)
@@ -97,10 +97,7 @@ func (s *step) resolveAgain(ctx context.Context, due []storage.Assignment, store
 	if err != nil {
 		return nil, err
 	}
-	newer := make(map[string]storage.Assignment, len(written))
-	for _, a := range written {
-		newer[a.Serial] = a
-	}
+	newer := bySerial(written)
 	for _, a := range again {
 		if w, ok := newer[a.Serial]; ok {
 			a = w
@@ -114,19 +111,19 @@ func (s *step) resolveAgain(ctx context.Context, due []storage.Assignment, store
 
 // wantsOfProblems returns what is wanted now for those of the assignments that have a problem, by serial.
 func (s *step) wantsOfProblems(ctx context.Context, due []storage.Assignment, stored map[string]storage.Device) (map[string]desire, error) {
-	var devices []*storage.Device
+	var sights []sighting // of nothing new
 	for i := range due {
 		if d, ok := stored[due[i].Serial]; ok && due[i].Problem != "" {
-			devices = append(devices, &d)
+			sights = append(sights, sighting{row: d})
 		}
 	}
-	wants, err := s.desires(ctx, devices)
+	wants, err := s.desires(ctx, sights, bySerial(due))
 	if err != nil {
 		return nil, err
 	}
 	m := make(map[string]desire, len(wants))
-	for i, d := range devices {
-		m[d.Serial] = wants[i]
+	for i := range sights {
+		m[sights[i].row.Serial] = wants[i]
 	}
 	return m, nil
 }
@@ -161,7 +158,7 @@ func (s *step) blocked(ctx context.Context, rows []storage.Assignment, cause err
 	s.undefined[rows[0].Profile] = cause
 	s.log.Warn("profile cannot be defined; trying again later", zap.String("fingerprint", rows[0].Profile), zap.Error(cause))
 	now := s.e.s.now()
-	written, err := s.e.writeRows(ctx, s.fence, nil, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
+	written, err := s.writeRows(ctx, nil, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
 		if a.Profile != rows[0].Profile || a.NextAttemptAt.IsZero() {
 			return nil, false // changed meanwhile
 		}
@@ -200,11 +197,11 @@ func (s *step) define(ctx context.Context, print string) (storage.Profile, error
 // ask writes down what is about to be asked, asks, and writes down the results.
 func (s *step) ask(ctx context.Context, p storage.Profile, group []storage.Assignment, stored map[string]storage.Device, res *AssignResult) error {
 	now := s.e.s.now()
-	rows, err := s.e.writeRows(ctx, s.fence, nil, group, func(a *storage.Assignment) ([]activity.Event, bool) {
+	rows, err := s.writeRows(ctx, nil, group, func(a *storage.Assignment) ([]activity.Event, bool) {
 		if a.Profile != p.Fingerprint || a.NextAttemptAt.IsZero() {
 			return nil, false // changed meanwhile
 		}
-		if d, ok := stored[a.Serial]; ok && d.Present() && has(&d, p.UUID) {
+		if d, ok := stored[a.Serial]; ok && d.Present() && holds(a, &d, p.UUID) {
 			return satisfy(a, &d, now), true
 		}
 		a.State = storage.AssignmentAssigning
@@ -259,7 +256,7 @@ func (s *step) call(ctx context.Context, p storage.Profile, rows []storage.Assig
 	defer cancel()
 	var ours []storage.Assignment
 	now := s.e.s.now()
-	written, err := s.e.writeRows(ctx, s.fence, nil, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
+	written, err := s.writeRows(ctx, nil, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
 		result, ok := answer.Devices[a.Serial]
 		if !sameAttempt(a, rows) || result == ResultNotAccessible {
 			return nil, false
@@ -318,7 +315,7 @@ func (s *step) callFailed(
 // postpone puts rows off that have done nothing wrong.
 func (s *step) postpone(ctx context.Context, rows []storage.Assignment, cause error, state storage.AssignmentState, wait time.Duration) error {
 	now := s.e.s.now()
-	_, err := s.e.writeRows(ctx, s.fence, nil, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
+	_, err := s.writeRows(ctx, nil, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
 		if !sameAttempt(a, rows) {
 			return nil, false
 		}
@@ -332,7 +329,7 @@ func (s *step) postpone(ctx context.Context, rows []storage.Assignment, cause er
 func (s *step) refused(ctx context.Context, rows []storage.Assignment, refused map[string]error, res *AssignResult) error {
 	s.countRefused(ctx, refused)
 	now := s.e.s.now()
-	written, err := s.e.writeRows(ctx, s.fence, nil, pick(rows, slices.Collect(maps.Keys(refused))), func(a *storage.Assignment) ([]activity.Event, bool) {
+	written, err := s.writeRows(ctx, nil, pick(rows, slices.Collect(maps.Keys(refused))), func(a *storage.Assignment) ([]activity.Event, bool) {
 		if !sameAttempt(a, rows) {
 			return nil, false
 		}
@@ -346,15 +343,12 @@ func (s *step) refused(ctx context.Context, rows []storage.Assignment, refused m
 // profileLost forgets the UUID of a profile that Apple does not know, so that it is defined again. A row that this
 // happens to twice in a row has failed.
 func (s *step) profileLost(ctx context.Context, p storage.Profile, rows []storage.Assignment, before map[string]string, res *AssignResult) error {
-	s.log.Warn("apple does not know the profile any more; defining it again", zap.String("uuid", p.UUID))
 	const code = "PROFILE_NOT_FOUND"
-	lost := activity.ProfileLost{On: activity.On{Account: s.account}, Fingerprint: p.Fingerprint, ProfileUUID: p.UUID}
-	p.UUID, p.DefinedAt = "", time.Time{}
-	if err := s.putProfile(ctx, p, lost); err != nil {
+	if err := s.lose(ctx, p); err != nil {
 		return err
 	}
 	now := s.e.s.now()
-	_, err := s.e.writeRows(ctx, s.fence, nil, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
+	_, err := s.writeRows(ctx, nil, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
 		if !sameAttempt(a, rows) {
 			return nil, false
 		}

@@ -116,7 +116,9 @@ func TestRefusedLookCountsAsFailure(t *testing.T) {
 	a := w.row(t, bad)
 	assert.Equal(t, storage.AssignmentParked, a.State)
 	assert.Equal(t, 3, a.Failures)
-	assert.Contains(t, a.LastAttempt.Error, "SOMETHING_ODD")
+	assert.Contains(t, a.Problem, "SOMETHING_ODD")
+	assert.Empty(t, a.LastAttempt.Error, "a look is no attempt")
+	assert.Equal(t, "SUCCESS", a.LastAttempt.Result)
 
 	w.apple.Intercept(nil)
 	_, err := e.Retry(t.Context(), acme, bad)

@@ -86,6 +86,24 @@ func (c *crashStore) DeviceDigests(ctx context.Context, account string, serials 
 	return crash1(c, func() (map[string]storage.Digest, error) { return c.Store.DeviceDigests(ctx, account, serials) })
 }
 
+func (c *crashStore) FindDevices(ctx context.Context, serials ...string) ([]storage.Device, error) {
+	return crash1(c, func() ([]storage.Device, error) { return c.Store.FindDevices(ctx, serials...) })
+}
+
+func (c *crashStore) CountDevices(ctx context.Context, account string) (present, left int, err error) {
+	err = crash0(c, func() (err error) { present, left, err = c.Store.CountDevices(ctx, account); return err })
+	return present, left, err
+}
+
+func (c *crashStore) ListSerials(ctx context.Context, f storage.DeviceFilter, p storage.Page) (serials []string, next string, err error) {
+	err = crash0(c, func() (err error) { serials, next, err = c.Store.ListSerials(ctx, f, p); return err })
+	return serials, next, err
+}
+
+func (c *crashStore) ListProfiles(ctx context.Context, account string) ([]storage.Profile, error) {
+	return crash1(c, func() ([]storage.Profile, error) { return c.Store.ListProfiles(ctx, account) })
+}
+
 func (c *crashStore) ListDevices(ctx context.Context, f storage.DeviceFilter, p storage.Page) (devs []storage.Device, next string, err error) {
 	err = crash0(c, func() (err error) { devs, next, err = c.Store.ListDevices(ctx, f, p); return err })
 	return devs, next, err

@@ -11,34 +11,66 @@ import (
 	"github.com/enrollkit/enrollkit/storage"
 )
 
-// desires returns what is wanted for each of devices, in their order, and keeps the profiles that are. Nothing is wanted for
-// devices that are not in the account, and the resolver is not asked for them.
-func (s *step) desires(ctx context.Context, devices []*storage.Device) ([]desire, error) {
-	out := make([]desire, len(devices))
-	var asked []storage.Device
+// desires returns what is wanted for each of sights, in their order, and keeps the profiles that are. old are the
+// assignments so far. Nothing is wanted for devices that are not in the account, and the resolver is not asked for them.
+func (s *step) desires(ctx context.Context, sights []sighting, old map[string]storage.Assignment) ([]desire, error) {
+	out := make([]desire, len(sights))
+	var devices []storage.Device
 	var at []int // where in out
-	for i, d := range devices {
-		if d.Present() {
-			asked = append(asked, *d)
-			at = append(at, i)
+	for i := range sights {
+		d := &sights[i].row
+		if !d.Present() {
+			continue
 		}
+		kept, want, err := s.keepsDesire(ctx, &sights[i], old[d.Serial])
+		if err != nil {
+			return nil, err
+		}
+		if kept {
+			out[i] = want
+			continue
+		}
+		devices = append(devices, *d)
+		at = append(at, i)
 	}
-	for len(asked) > 0 {
-		n := min(len(asked), MaxLimit)
-		decisions := decide(ctx, s.e.resolver, asked[:n])
+	for len(devices) > 0 {
+		n := min(len(devices), MaxLimit)
+		decisions := decide(ctx, s.e.resolver, devices[:n])
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		for i := range decisions {
-			want, err := s.desire(ctx, &decisions[i])
+			sg := &sights[at[i]]
+			want, err := s.desire(ctx, &decisions[i], sg, old[sg.row.Serial])
 			if err != nil {
 				return nil, err
 			}
 			out[at[i]] = want
 		}
-		asked, at = asked[n:], at[n:]
+		devices, at = devices[n:], at[n:]
 	}
 	return out, nil
+}
+
+// keepsDesire reports whether what is wanted for a device stays as it is, as newer rules than ours have planned it: they
+// know better. A device that they have not seen yet gets what our rules say, which is better than nothing, until they do.
+func (s *step) keepsDesire(ctx context.Context, sg *sighting, old storage.Assignment) (bool, desire, error) {
+	cur, err := s.cursor(ctx)
+	if err != nil || cur.RulesOrder <= s.rules.Order {
+		return false, desire{}, err
+	}
+	s.outranked = true
+	switch {
+	case old.Version == 0:
+		return !sg.fresh, desire{}, nil
+	case old.Profile == "":
+		return old.Problem == "", desire{}, nil // otherwise it was never decided
+	}
+	p, err := s.profile(ctx, old.Profile)
+	if errors.Is(err, storage.ErrNotFound) {
+		return true, desire{err: err}, nil
+	}
+	return true, desire{print: old.Profile, uuid: p.UUID, deferred: old.Deferred}, err
 }
 
 // decide asks a resolver for one batch. What goes wrong with the batch is the error of each of its devices.
@@ -67,9 +99,12 @@ func resolve(ctx context.Context, r Resolver, devices []storage.Device) (decisio
 }
 
 // desire returns what a decision wants, and keeps the profile it names.
-func (s *step) desire(ctx context.Context, d *Decision) (desire, error) {
+func (s *step) desire(ctx context.Context, d *Decision, sg *sighting, old storage.Assignment) (desire, error) {
 	if d.Err != nil {
 		return s.noDecision(d.Err), nil
+	}
+	if err := d.Rollout.check(); err != nil {
+		return s.noDecision(err), nil
 	}
 	p := d.Profile
 	if p == nil {
@@ -89,7 +124,11 @@ func (s *step) desire(ctx context.Context, d *Decision) (desire, error) {
 	if f.err != nil {
 		return s.noDecision(f.err), nil
 	}
-	return desire{print: f.print, uuid: s.profiles[f.print].UUID, reason: d.Reason}, nil
+	want := desire{print: f.print, uuid: s.profiles[f.print].UUID, reason: d.Reason, respread: s.respread}
+	if d.Rollout == nil {
+		return want, nil
+	}
+	return s.stage(ctx, d.Rollout, sg, &old, want)
 }
 
 func (s *step) noDecision(err error) desire {

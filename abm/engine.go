@@ -41,6 +41,11 @@ type Engine struct {
 type gate struct {
 	busy chan struct{} // holds a value while someone is inside
 	wake chan struct{}
+
+	// These are guarded by the engine's mutex.
+	plan    lastPlan
+	drifted map[string]string // by UUID: the keys that were told to differ
+	foreign foreignLease
 }
 
 // New returns an engine. It does nothing until [Engine.Run] or one of the single steps is called.
@@ -75,7 +80,7 @@ func (e *Engine) gate(account string) *gate {
 	defer e.mu.Unlock()
 	g := e.gates[account]
 	if g == nil {
-		g = &gate{busy: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+		g = &gate{busy: make(chan struct{}, 1), wake: make(chan struct{}, 1), drifted: make(map[string]string)}
 		e.gates[account] = g
 	}
 	return g
@@ -197,7 +202,7 @@ func (e *Engine) Retry(ctx context.Context, account string, serials ...string) (
 		if err != nil {
 			return n, fmt.Errorf("abm: retry: %w", err)
 		}
-		done, err := e.writeRows(ctx, storage.Fence{}, nil, rows, retryRow(e.s.now()))
+		done, err := e.writeRows(ctx, e.store.CommitInventory, nil, rows, retryRow(e.s.now()))
 		if err != nil {
 			return n, fmt.Errorf("abm: retry: %w", err)
 		}

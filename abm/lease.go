@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/enrollkit/enrollkit/storage"
 )
 
@@ -38,7 +40,11 @@ func leaseNameOf(kind, account string) string {
 // cannot write it. Apple knows no fences: there, the context ends when the lease does, and the guard in it is asked
 // before each sending of a call that changes something.
 func (e *Engine) lease(ctx context.Context, account string) (held, error) {
-	l, err := e.store.AcquireLease(ctx, leaseName(account), e.s.owner, e.s.now(), e.s.leaseTTL)
+	name := leaseName(account)
+	l, err := e.store.AcquireLease(ctx, name, e.s.owner, e.s.now(), e.s.leaseTTL)
+	if errors.Is(err, storage.ErrLeaseHeld) {
+		l, err = e.takeOver(ctx, account, name, err)
+	}
 	if err != nil {
 		return held{}, fmt.Errorf("abm: account %s: %w", account, err)
 	}
@@ -65,6 +71,40 @@ func (e *Engine) lease(ctx context.Context, account string) (held, error) {
 		// A lease that cannot be released expires.
 		_ = e.store.ReleaseLease(ctx, l)
 	}}, nil
+}
+
+// foreignLease is a lease of another engine, as it was seen first.
+type foreignLease struct {
+	lease storage.Lease
+	since time.Time
+}
+
+// takeOver takes a lease that ends later than any engine could have asked for, if it was not renewed for as long as three
+// leases last: an engine whose clock was far ahead has taken it, and died. Without this nobody would work on the
+// account until then. Clocks are not compared but for the suspicion: what counts is that the lease does not change.
+// It returns held, the reason why there is a question, if the lease has to be respected.
+func (e *Engine) takeOver(ctx context.Context, account, name string, held error) (storage.Lease, error) {
+	l, err := e.store.GetLease(ctx, name)
+	now := e.s.now()
+	if err != nil || l.ExpiresAt.Sub(now) <= e.s.leaseTTL+maxSkew {
+		return storage.Lease{}, held
+	}
+	g := e.gate(account)
+	e.mu.Lock()
+	if g.foreign.lease != l || g.foreign.since.After(now) {
+		g.foreign = foreignLease{lease: l, since: now}
+	}
+	waited := now.Sub(g.foreign.since)
+	e.mu.Unlock()
+	if waited < 3*e.s.leaseTTL {
+		return storage.Lease{}, held
+	}
+	e.log(account).Warn("taking over a lease that nobody renews and that ends too late: was a clock wrong?",
+		zap.String("owner", l.Owner), zap.Time("expires", l.ExpiresAt))
+	if l, err = e.store.AcquireLease(ctx, name, e.s.owner, l.ExpiresAt, e.s.leaseTTL); err != nil {
+		return storage.Lease{}, err
+	}
+	return e.store.RenewLease(ctx, l, now, e.s.leaseTTL)
 }
 
 // errLeaseOver is the cause of a context that ended because the lease did.

@@ -65,12 +65,13 @@ func (s *step) lookAt(
 		}
 	}
 	sights := s.sightings(here, shown)
-	devices := make([]*storage.Device, len(sights))
 	for i := range sights {
-		devices[i] = &sights[i].row
-		stored[devices[i].Serial] = *devices[i]
+		stored[sights[i].row.Serial] = sights[i].row
 	}
-	wants, err := s.desires(ctx, devices)
+	if err := s.moves(ctx, sights); err != nil {
+		return nil, err
+	}
+	wants, err := s.desires(ctx, sights, bySerial(rows))
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +81,7 @@ func (s *step) lookAt(
 	}
 	now := s.e.s.now()
 	failures := make(map[string]int, len(rows))
-	written, err := s.e.writeRows(ctx, s.fence, sights, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
+	written, err := s.writeRows(ctx, sights, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
 		failures[a.Serial] = a.Failures
 		var evs []activity.Event
 		old := *a
@@ -126,7 +127,7 @@ type changedSight struct {
 // putOff has rows looked at again later, as nothing was learnt of them.
 func (s *step) putOff(ctx context.Context, rows []storage.Assignment, wait time.Duration) error {
 	now := s.e.s.now()
-	_, err := s.e.writeRows(ctx, s.fence, nil, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
+	_, err := s.writeRows(ctx, nil, rows, func(a *storage.Assignment) ([]activity.Event, bool) {
 		if a.NextAttemptAt.IsZero() {
 			return nil, false // settled meanwhile
 		}
@@ -146,12 +147,10 @@ func (s *step) seen(
 	row, known := stored[a.Serial]
 	switch {
 	case refused != nil:
-		a.LastAttempt.Error = refused.Error()
-		return failed(a, cmp.Or(codeOf(refused), string(ResultFailed)), &s.e.s, now), true
+		return unseen(a, cmp.Or(codeOf(refused), string(ResultFailed)), refused.Error(), &s.e.s, now), true
 	case !ok || d.ResponseStatus == ResultFailed:
 		result := cmp.Or(string(d.ResponseStatus), resultMissing)
-		a.LastAttempt.Error = "apple does not show the device: " + result
-		return failed(a, result, &s.e.s, now), true
+		return unseen(a, result, "apple does not show the device: "+result, &s.e.s, now), true
 	case d.ResponseStatus == ResultNotAccessible:
 		gone(a)
 		return nil, true
@@ -159,7 +158,7 @@ func (s *step) seen(
 		row = d.record(a.Account, now)
 	}
 	switch {
-	case has(&row, uuid):
+	case holds(a, &row, uuid):
 		return satisfy(a, &row, now), true
 	case inaccessible:
 		return outcome(a, string(ResultNotAccessible), 0, "", &s.e.s, now), true

@@ -40,9 +40,10 @@ func fold(devs []Device) []Device {
 
 // sighting is a device that is to be written, and why.
 type sighting struct {
-	row      storage.Device
-	returned bool
-	events   []activity.Event
+	row storage.Device
+	// fresh says that the device was not there before, returned that it was in the account at an earlier time.
+	fresh, returned bool
+	events          []activity.Event
 }
 
 // merge applies Apple's record d to what is stored (old; known says whether there is anything). It returns false if there
@@ -64,7 +65,8 @@ func merge(old storage.Device, known bool, d *Device, account string, now time.T
 	}
 	row := d.record(account, now)
 	if !known {
-		return sighting{row: row, events: []activity.Event{added(on, &row, false)}}, true
+		evs := append([]activity.Event{added(on, &row, false)}, migration(on, zeroTime, row.MigrationDeadline)...)
+		return sighting{row: row, fresh: true, events: evs}, true
 	}
 	row.FirstSeenAt = old.FirstSeenAt
 	if row.OpDate.IsZero() {
@@ -72,12 +74,14 @@ func merge(old storage.Device, known bool, d *Device, account string, now time.T
 	}
 	switch {
 	case !old.Present():
-		return sighting{row: row, returned: true, events: []activity.Event{added(on, &row, true)}}, true
+		evs := append([]activity.Event{added(on, &row, true)}, migration(on, zeroTime, row.MigrationDeadline)...)
+		return sighting{row: row, fresh: true, returned: true, events: evs}, true
 	case row.Digest != old.Digest:
-		return sighting{row: row, events: []activity.Event{activity.DeviceChanged{
+		evs := append([]activity.Event{activity.DeviceChanged{
 			On: on, OpType: string(d.OpType), ProfileUUID: row.ProfileUUID, ProfileStatus: row.ProfileStatus,
 			FromProfileUUID: old.ProfileUUID, FromProfileStatus: old.ProfileStatus, MigrationDeadline: row.MigrationDeadline,
-		}}}, true
+		}}, migration(on, old.MigrationDeadline, row.MigrationDeadline)...)
+		return sighting{row: row, events: evs}, true
 	case row.OpDate.After(old.OpDate): // remembered, so that an older record is known to be old
 		return sighting{row: row}, true
 	}
@@ -102,9 +106,12 @@ func added(on activity.On, row *storage.Device, returned bool) activity.DeviceAd
 	}
 }
 
-// observe stores what Apple shows of devices, what is wanted for those that changed, and cursor if it is not nil, in one
-// transaction. finish, if not nil, adds events once it is known how many devices changed. It returns that number.
-func (s *step) observe(ctx context.Context, devs []Device, cursor *storage.Cursor, finish func(changed int) []activity.Event) (int, error) {
+// observe stores what Apple shows of devices, what is wanted for those that changed, and the cursor with what move does to it
+// if that is not nil, in one transaction. finish, if not nil, adds events once it is known how many devices changed. It
+// returns that number.
+func (s *step) observe(
+	ctx context.Context, devs []Device, move func(*storage.Cursor), finish func(changed int) []activity.Event,
+) (int, error) {
 	devs = fold(devs)
 	before := 0
 	for len(devs) > MaxLimit { // more than was asked for; the cursor moves with the last of them
@@ -116,6 +123,10 @@ func (s *step) observe(ctx context.Context, devs []Device, cursor *storage.Curso
 		devs = devs[MaxLimit:]
 	}
 	for range maxConflicts {
+		cursor, err := s.moved(ctx, move)
+		if err != nil {
+			return before, err
+		}
 		sights, err := s.compare(ctx, devs)
 		if err != nil {
 			return before, err
@@ -133,9 +144,6 @@ func (s *step) observe(ctx context.Context, devs []Device, cursor *storage.Curso
 		}
 		err = s.commit(ctx, change)
 		if err == nil {
-			if cursor != nil {
-				cursor.Version++
-			}
 			return before + len(sights), nil
 		}
 		if !errors.Is(err, storage.ErrConflict) || cursor != nil && s.outdated(ctx, cursor) {
@@ -143,6 +151,20 @@ func (s *step) observe(ctx context.Context, devs []Device, cursor *storage.Curso
 		}
 	}
 	return before, fmt.Errorf("abm: store devices: %w", storage.ErrConflict)
+}
+
+// moved returns the cursor as it is to be stored; nil if it stays.
+func (s *step) moved(ctx context.Context, move func(*storage.Cursor)) (*storage.Cursor, error) {
+	if move == nil {
+		return nil, nil
+	}
+	cur, err := s.cursor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	move(&cur)
+	cur.UpdatedAt = s.e.s.now()
+	return &cur, nil
 }
 
 // outdated reports whether someone else has written the cursor, so that writing ours cannot succeed.
@@ -211,20 +233,19 @@ func (s *step) planned(ctx context.Context, sights []sighting) (storage.Inventor
 	if len(sights) == 0 {
 		return c, nil
 	}
+	if err := s.moves(ctx, sights); err != nil {
+		return c, err
+	}
 	serials := make([]string, len(sights))
-	devices := make([]*storage.Device, len(sights))
 	for i := range sights {
-		serials[i], devices[i] = sights[i].row.Serial, &sights[i].row
+		serials[i] = sights[i].row.Serial
 	}
 	rows, err := s.e.store.GetAssignments(ctx, s.account, serials)
 	if err != nil {
 		return c, fmt.Errorf("abm: assignments: %w", err)
 	}
-	old := make(map[string]storage.Assignment, len(rows))
-	for _, r := range rows {
-		old[r.Serial] = r
-	}
-	wants, err := s.desires(ctx, devices)
+	old := bySerial(rows)
+	wants, err := s.desires(ctx, sights, old)
 	if err != nil {
 		return c, err
 	}

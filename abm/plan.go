@@ -20,12 +20,30 @@ type desire struct {
 	uuid   string
 	reason string // what decided, for people
 	err    error
+
+	// Of a staged roll-out: the profile that waits while the device keeps print; and for a device whose turn it is, the
+	// rate and how to take the next slot.
+	deferred string
+	perHour  int
+	slot     func(perHour int) time.Time
+	respread bool // slots that were taken are taken anew, as the rules have changed
 }
 
 // has reports whether Apple shows d with the profile. Status "removed" does not count, whatever the UUID says.
 func has(d *storage.Device, uuid string) bool {
 	s := ProfileStatus(d.ProfileStatus)
 	return uuid != "" && d.ProfileUUID == uuid && (s == ProfileAssigned || s == ProfilePushed)
+}
+
+// holds is has for the device's present stay in the account. A device that was removed and added again comes with the UUID
+// of its old profile but cannot fetch it (observed); the profile counts once it was assigned after that.
+func holds(a *storage.Assignment, d *storage.Device, uuid string) bool {
+	if !has(d, uuid) {
+		return false
+	}
+	old := !d.ProfileAssignedAt.IsZero() && d.ProfileAssignedAt.Before(d.AssignedAt)
+	t := &a.LastAttempt
+	return !old || t.Result == string(ResultSuccess) && t.ProfileUUID == uuid && t.At.After(d.AssignedAt)
 }
 
 // plan returns the assignment that follows from what Apple shows of a device (d), what is wanted, and the assignment so
@@ -44,7 +62,7 @@ func plan(old storage.Assignment, d *storage.Device, want desire, returned bool,
 		evs = planBlocked(&a, d, want.err, returned, now)
 	default:
 		unblock(&a)
-		evs = planWanted(&a, d, want, returned, now)
+		evs = append(planWanted(&a, d, want, returned, now), deferTo(&a, want.deferred)...)
 	}
 	if a == old {
 		return old, nil, false
@@ -55,22 +73,27 @@ func plan(old storage.Assignment, d *storage.Device, want desire, returned bool,
 
 // planWanted plans a device for which it is known what is wanted.
 func planWanted(a *storage.Assignment, d *storage.Device, want desire, returned bool, now time.Time) []activity.Event {
-	shown := has(d, want.uuid)
+	shown := holds(a, d, want.uuid)
 	switch {
 	case want.print == "":
 		if a.Version == 0 || a.Profile == "" && a.State == storage.AssignmentSatisfied {
 			return nil
 		}
-		evs := wanted(a, "")
+		evs := wanted(a, want)
 		a.State, a.Failures, a.NextAttemptAt, a.SatisfiedAt = storage.AssignmentSatisfied, 0, zeroTime, now
 		return evs
 	case want.print != a.Profile:
-		return append(wanted(a, want.print), start(a, d, want, now)...)
+		evs := append(wanted(a, want), start(a, d, want, now)...)
+		takeSlot(a, want)
+		return evs
 	case returned, a.State == storage.AssignmentGone:
 		return start(a, d, want, now)
 	case a.State == storage.AssignmentSatisfied && !shown:
 		// Apple's feed may replay an old record: look before acting on it.
 		a.State, a.NextAttemptAt = storage.AssignmentAssigned, now
+	case want.respread && a.State == storage.AssignmentPending && a.NextAttemptAt.After(now) && a.Failures+a.Throttles == 0:
+		a.NextAttemptAt = now // its turn under the old rules means nothing any more
+		takeSlot(a, want)
 	case a.State != storage.AssignmentSatisfied && shown:
 		return satisfy(a, d, now)
 	}
@@ -99,7 +122,7 @@ func planBlocked(a *storage.Assignment, d *storage.Device, cause error, returned
 func start(a *storage.Assignment, d *storage.Device, want desire, now time.Time) []activity.Event {
 	a.Failures, a.SatisfiedAt = 0, zeroTime
 	switch {
-	case has(d, want.uuid):
+	case holds(a, d, want.uuid):
 		return satisfy(a, d, now)
 	case a.State == storage.AssignmentAssigning:
 		return nil // the outcome of a call is open
@@ -107,18 +130,49 @@ func start(a *storage.Assignment, d *storage.Device, want desire, now time.Time)
 	a.State = storage.AssignmentPending
 	if a.LastAttempt.Result != string(ResultThrottled) || a.NextAttemptAt.Before(now) {
 		a.NextAttemptAt = now // otherwise Apple throttles the device, not the profile
+		if d.MigrationDeadline.After(now) {
+			a.NextAttemptAt = now.Add(-migrationLead)
+		}
 	}
 	return nil
 }
 
-// wanted changes the profile that is wanted.
-func wanted(a *storage.Assignment, print string) []activity.Event {
-	from := a.Profile
-	if from == print {
+// migrationLead puts a device whose migration waits for its profile before all others that are due: the longest due come
+// first.
+const migrationLead = time.Hour
+
+// takeSlot has a device wait for its turn in a roll-out. A call whose outcome is open is looked into before that.
+func takeSlot(a *storage.Assignment, want desire) {
+	if want.slot == nil || a.State != storage.AssignmentPending {
+		return
+	}
+	if at := want.slot(want.perHour); at.After(a.NextAttemptAt) {
+		a.NextAttemptAt = at
+	}
+}
+
+// deferTo notes the profile that a roll-out has not brought to the device yet; none if print is empty.
+func deferTo(a *storage.Assignment, print string) []activity.Event {
+	if a.Deferred == print {
 		return nil
 	}
-	a.Profile = print
-	return []activity.Event{activity.ProfileWanted{On: activity.On{Account: a.Account, Serial: a.Serial}, Fingerprint: print, From: from}}
+	a.Deferred = print
+	if print == "" {
+		return nil
+	}
+	return []activity.Event{activity.ProfileDeferred{On: activity.On{Account: a.Account, Serial: a.Serial}, Fingerprint: print, Keeps: a.Profile}}
+}
+
+// wanted changes the profile that is wanted.
+func wanted(a *storage.Assignment, want desire) []activity.Event {
+	from := a.Profile
+	if from == want.print {
+		return nil
+	}
+	a.Profile = want.print
+	return []activity.Event{activity.ProfileWanted{
+		On: activity.On{Account: a.Account, Serial: a.Serial}, Fingerprint: want.print, From: from, Reason: want.reason,
+	}}
 }
 
 // satisfy records that Apple shows what is wanted.
@@ -132,7 +186,7 @@ func satisfy(a *storage.Assignment, d *storage.Device, now time.Time) []activity
 
 func gone(a *storage.Assignment) {
 	a.State, a.NextAttemptAt, a.SatisfiedAt = storage.AssignmentGone, zeroTime, zeroTime
-	a.Problem, a.ProblemSince = "", zeroTime
+	a.Problem, a.ProblemSince, a.Deferred = "", zeroTime, ""
 }
 
 // growing returns first, doubled with each failure after the first, at most longest.

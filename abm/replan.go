@@ -4,16 +4,67 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"go.uber.org/zap"
+
+	"github.com/enrollkit/enrollkit/activity"
 	"github.com/enrollkit/enrollkit/storage"
 )
+
+// lastPlan is what an engine has planned an account with last, and when.
+type lastPlan struct {
+	rules string
+	at    time.Time
+}
+
+// rules asks the resolver for its rules, and guards the engine against one that panics.
+func (e *Engine) rules() (r Rules, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r, err = Rules{}, fmt.Errorf("abm: rules: %w", panicked(p))
+		}
+	}()
+	return e.resolver.Rules(), nil
+}
+
+// planAt returns when all devices of an account are to be planned anew; false if they need not be, or newer rules have planned
+// them. Replicas with different rules of one order would undo each other's plans for ever, so each plans at
+// most once in a sync interval.
+func (e *Engine) planAt(cur *storage.Cursor, now time.Time) (time.Time, bool, error) {
+	r, err := e.rules()
+	if err != nil || r.Order < cur.RulesOrder || r.Order == cur.RulesOrder && r.ID == cur.Rules {
+		return time.Time{}, false, err
+	}
+	if r.Order > cur.RulesOrder || cur.Rules == "" {
+		return now, true, nil
+	}
+	g := e.gate(cur.Account)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if g.plan.rules != r.ID {
+		return now, true, nil
+	}
+	return late(cur.Account, g.plan.at, e.s.syncEvery, now), true, nil
+}
 
 // replan asks the resolver for all devices and stores what is wanted where it differs. The rules are recorded at the end: if
 // it is interrupted it begins again, and finds nothing to change in what it had done.
 func (s *step) replan(ctx context.Context) (changed int, err error) {
 	ctx, end := s.tracePlan(ctx)
 	defer func() { end(changed, err) }()
-	rules := s.e.resolver.Rules().ID
+	cur, err := s.cursor(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if s.rules.Order < cur.RulesOrder {
+		return 0, fmt.Errorf("abm: account %s: %w", s.account, ErrOlderRules)
+	}
+	if cur.Rules != "" && cur.Rules != s.rules.ID {
+		// The slots that were taken so far belong to the old rules.
+		s.respread, s.rolloutAt = true, s.e.s.now()
+		defer func() { s.respread = false }()
+	}
 	err = s.eachPage(ctx, func(devs []storage.Device) error {
 		n, err := s.replanDevices(ctx, devs)
 		changed += n
@@ -22,16 +73,31 @@ func (s *step) replan(ctx context.Context) (changed int, err error) {
 	if err != nil {
 		return changed, err
 	}
-	cur, err := s.cursor(ctx)
-	if err != nil {
+	s.notePlan()
+	if cur, err = s.cursor(ctx); err != nil || cur.Version > 0 && cur.Rules == s.rules.ID && cur.RulesOrder == s.rules.Order {
 		return changed, err
 	}
-	if cur.Version > 0 && cur.Rules == rules {
-		return changed, nil
+	s.log.Info("devices planned anew", zap.String("rules", s.rules.ID), zap.Int64("order", s.rules.Order), zap.Int("changed", changed))
+	move := func(cur *storage.Cursor) {
+		cur.Rules, cur.RulesOrder = s.rules.ID, s.rules.Order
+		if s.respread {
+			cur.RolloutAt = s.rolloutAt
+		}
 	}
-	cur.Rules, cur.UpdatedAt = rules, s.e.s.now()
-	_, err = s.observe(ctx, nil, &cur, nil)
+	_, err = s.observe(ctx, nil, move, func(int) []activity.Event {
+		return []activity.Event{activity.RulesApplied{
+			On: activity.On{Account: s.account}, Rules: s.rules.ID, Order: s.rules.Order, Changed: changed,
+		}}
+	})
 	return changed, err
+}
+
+// notePlan remembers that all devices were planned.
+func (s *step) notePlan() {
+	g := s.e.gate(s.account)
+	s.e.mu.Lock()
+	defer s.e.mu.Unlock()
+	g.plan = lastPlan{rules: s.rules.ID, at: s.e.s.now()}
 }
 
 // replanDevices plans devices whose records have not changed.

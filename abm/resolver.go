@@ -36,10 +36,15 @@ type Rules struct {
 	Order int64
 }
 
+// ErrOlderRules means that newer rules than the resolver's have planned the account, so that they are not planned back.
+var ErrOlderRules = errors.New("abm: newer rules have planned the account")
+
 // Decision is what a [Resolver] decided for one device.
 type Decision struct {
 	// Profile is what the device shall have; nil if it shall be left alone.
 	Profile *depprofile.Profile
+	// Rollout brings Profile to the devices in stages; nil to all at once.
+	Rollout *Rollout
 	// Reason says in words what decided, such as the name of a rule. It is for people and changes nothing.
 	Reason string
 	// Err is why it could not be decided for this device: its last profile stays, and it is asked for again later.

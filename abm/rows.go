@@ -13,18 +13,24 @@ import (
 // rowChange changes one assignment and says what happened; false leaves the assignment alone.
 type rowChange func(a *storage.Assignment) ([]activity.Event, bool)
 
+// writeRows is the engine's, under the lease.
+func (s *step) writeRows(ctx context.Context, sights []sighting, rows []storage.Assignment, change rowChange) ([]storage.Assignment, error) {
+	return s.e.writeRows(ctx, s.commit, sights, rows, change)
+}
+
 // writeRows applies change to assignments and stores them, with sights, in one transaction. Those that others have
 // changed meanwhile are read and changed anew, so change must decide by what it is given. It returns what was
 // written.
 func (e *Engine) writeRows(
-	ctx context.Context, fence storage.Fence, sights []sighting, rows []storage.Assignment, change rowChange,
+	ctx context.Context, commit func(context.Context, storage.InventoryChange) error,
+	sights []sighting, rows []storage.Assignment, change rowChange,
 ) ([]storage.Assignment, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
 	account := rows[0].Account
 	for range maxConflicts {
-		c := storage.InventoryChange{Account: account, Fence: fence}
+		c := storage.InventoryChange{Account: account}
 		var evs []activity.Event
 		for i := range sights {
 			c.Devices = append(c.Devices, sights[i].row)
@@ -48,7 +54,7 @@ func (e *Engine) writeRows(
 		for _, ev := range evs {
 			c.Activities = append(c.Activities, activity.New(e.s.now(), activity.System, ev))
 		}
-		err := e.store.CommitInventory(ctx, c)
+		err := commit(ctx, c)
 		if err == nil {
 			for i := range c.Assignments {
 				c.Assignments[i].Version++
@@ -63,6 +69,15 @@ func (e *Engine) writeRows(
 		}
 	}
 	return nil, fmt.Errorf("abm: store assignments: %w", storage.ErrConflict)
+}
+
+// bySerial returns rows by serial.
+func bySerial(rows []storage.Assignment) map[string]storage.Assignment {
+	m := make(map[string]storage.Assignment, len(rows))
+	for _, r := range rows {
+		m[r.Serial] = r
+	}
+	return m
 }
 
 func serialsOf(rows []storage.Assignment) []string {

@@ -23,6 +23,8 @@ type Rule struct {
 	Families, Models, AssetTags []string
 	// Profile is what the devices shall have; nil if they shall be left alone.
 	Profile *depprofile.Profile
+	// Rollout brings Profile to them in stages; nil to all at once.
+	Rollout *Rollout
 }
 
 // StaticRules are an ordered list of rules: the first that applies to a device decides. A device that none applies to is
@@ -74,8 +76,15 @@ func NewStaticResolver(r StaticRules) (*StaticResolver, error) {
 				copies[p] = p.Clone()
 			}
 		}
+		if err := rule.Rollout.check(); err != nil {
+			return nil, fmt.Errorf("abm: %s: %w", rule.Name, err)
+		}
 		compiled := staticRule{decision: Decision{Profile: copies[rule.Profile], Reason: rule.Name}}
 		_, _ = fmt.Fprintf(h, "rule %s\n", print)
+		if r := rule.Rollout; r != nil {
+			compiled.decision.Rollout = &Rollout{r.Percent, r.PerHour}
+			_, _ = fmt.Fprintf(h, "roll-out %v %d\n", r.Percent, r.PerHour)
+		}
 		for _, list := range []struct {
 			name string
 			in   []string

@@ -159,7 +159,11 @@ func (e *Engine) due(ctx context.Context, account string) (agenda, error) {
 	g.sync = at(late(account, cur.LastSyncAt, e.s.syncEvery, now))
 	if cur.Version > 0 && !cur.LastSyncAt.IsZero() {
 		g.sweep = at(late(account, cur.LastSweepAt, e.s.sweepEvery, now))
-		g.plan = cur.Rules != e.resolver.Rules().ID
+		planAt, plan, err := e.planAt(&cur, now)
+		if err != nil {
+			return g, err
+		}
+		g.plan = plan && at(planAt)
 	}
 	first, err := e.store.DueAssignments(ctx, account, now.AddDate(100, 0, 0), 1)
 	if err != nil {

@@ -181,7 +181,7 @@ func TestLostLeaseEndsStep(t *testing.T) {
 			_, err = s.observe(ctx, []Device{{SerialNumber: "X"}}, nil, nil)
 			require.ErrorIs(t, err, storage.ErrLeaseLost)
 			rows := []storage.Assignment{{Account: acme, Serial: "X", State: storage.AssignmentPending}}
-			_, err = e.writeRows(ctx, s.fence, nil, rows, retryRow(time.Now()))
+			_, err = s.writeRows(ctx, nil, rows, retryRow(time.Now()))
 			require.ErrorIs(t, err, storage.ErrLeaseLost)
 			<-ctx.Done()
 			return ctx.Err()

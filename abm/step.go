@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -23,7 +24,15 @@ type step struct {
 	detail  *AccountDetail
 	asked   atomic.Bool // Apple was called
 
+	rules     Rules           // of the resolver
+	outranked bool            // newer rules than those have planned the account, and something was planned all the same
+	respread  bool            // the slots of roll-outs are taken anew
+	cur       *storage.Cursor // as stored, once it was read
+	rolloutAt time.Time       // the cursor's, or the last that was read
+	nextSlot  time.Time       // the next free slot after those that the next change takes; zero if it takes none
+
 	profiles map[string]storage.Profile          // by fingerprint, as stored
+	byUUID   map[string]storage.Profile          // the same by Apple's UUID, all of them; nil until it was asked for
 	prints   map[*depprofile.Profile]fingerprint // of what the resolver returned in this step, at most maxPrints
 
 	head      storage.Assignment // the first of the assignments that were due last
@@ -45,6 +54,10 @@ func (e *Engine) step(h held, acct storage.Account) (*step, error) {
 		e: e, account: acct.Name, token: acct.SealedToken, fence: h.fence, log: e.log(acct.Name),
 		profiles: make(map[string]storage.Profile),
 		prints:   make(map[*depprofile.Profile]fingerprint), undefined: make(map[string]error),
+	}
+	var err error
+	if s.rules, err = e.rules(); err != nil {
+		return s, err
 	}
 	c, err := e.accounts.client(h.ctx, acct)
 	if err != nil {
@@ -76,12 +89,6 @@ func (s *step) limit(method, path string) int {
 	return MaxLimit
 }
 
-// commit writes a change under the lease.
-func (s *step) commit(ctx context.Context, c storage.InventoryChange) error {
-	c.Account, c.Fence = s.account, s.fence
-	return s.e.store.CommitInventory(ctx, c)
-}
-
 // profile returns a stored profile.
 func (s *step) profile(ctx context.Context, print string) (storage.Profile, error) {
 	if p, ok := s.profiles[print]; ok {
@@ -100,6 +107,7 @@ func (s *step) putProfile(ctx context.Context, p storage.Profile, evs ...activit
 		return fmt.Errorf("abm: store profile: %w", err)
 	}
 	s.profiles[p.Fingerprint] = p
+	s.byUUID = nil
 	return nil
 }
 

@@ -4,29 +4,62 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"net/http"
+	"strings"
 
 	"github.com/enrollkit/enrollkit/activity"
 	"github.com/enrollkit/enrollkit/storage"
 )
 
+// listing is what is remembered of a full list while it is read.
+type listing struct {
+	// first says that the account was never read before, so that nothing needs to be remembered.
+	first    bool
+	seen     *filter         // the serials; nil if the reading did not begin at the beginning
+	uuids    map[string]bool // the profiles that devices have
+	complete bool            // it was read to its end
+}
+
+// begin says that the list is read from its beginning, by an account that has devices.
+func (s *step) begin(ctx context.Context, l *listing) error {
+	n, _, err := s.e.store.CountDevices(ctx, s.account)
+	if err != nil {
+		return fmt.Errorf("abm: count devices: %w", err)
+	}
+	*l = listing{seen: newFilter(n), uuids: make(map[string]bool)}
+	return nil
+}
+
+// maxListedProfiles limits how many profiles of devices are remembered.
+const maxListedProfiles = 10_000
+
+func (l *listing) add(devs []Device) {
+	if l.seen == nil {
+		return
+	}
+	for i := range devs {
+		l.seen.add(devs[i].SerialNumber)
+		if u := devs[i].ProfileUUID; u != "" && !l.uuids[u] && len(l.uuids) < maxListedProfiles {
+			l.uuids[strings.Clone(u)] = true // u shares the memory of the page
+		}
+	}
+}
+
 // sweep reads the full list beside the sync cursor, which it leaves alone, and applies what differs. Devices that the
 // list does not name are looked at one by one, as the list may have been incomplete, and marked as left if Apple does not
 // know them. Apple's feed misses devices and tells nothing of releases, so this is what keeps the inventory true.
-//
-// It remembers the serials of the list as 64-bit hashes, about 40 bytes each: 4 MB for 100,000 devices. Two serials with the
-// same hash would hide an absent device until the next sweep, whose hashes differ.
 func (s *step) sweep(ctx context.Context) (res SyncResult, err error) {
 	ctx, end := s.traceSync(ctx, kindSweep)
 	defer func() { end(res, err) }()
 	res.Full = true
-	seed := maphash.MakeSeed()
-	seen := make(map[uint64]struct{})
-	cursors := map[string]bool{"": true}
 	if err := s.refreshDetail(ctx); err != nil {
 		return res, err
 	}
+	var l listing
+	if err := s.begin(ctx, &l); err != nil {
+		return res, err
+	}
+	cursors := map[string]bool{"": true}
 	for cursor, more := "", true; more; {
 		page, err := s.page(ctx, cursor, storage.PhaseFetch)
 		if errors.Is(err, ErrCursorExhausted) && cursor != "" {
@@ -38,9 +71,7 @@ func (s *step) sweep(ctx context.Context) (res SyncResult, err error) {
 		res.Pages++
 		res.Devices += len(page.Devices)
 		res.Unreadable += page.Unreadable
-		for i := range page.Devices {
-			seen[maphash.String(seed, page.Devices[i].SerialNumber)] = struct{}{}
-		}
+		l.add(page.Devices)
 		n, err := s.observe(ctx, page.Devices, nil, nil)
 		res.Changed += n
 		if err != nil {
@@ -53,38 +84,50 @@ func (s *step) sweep(ctx context.Context) (res SyncResult, err error) {
 		cursor = page.Cursor
 		cursors[cursor] = true
 	}
-	present := func(serial string) bool {
-		_, ok := seen[maphash.String(seed, serial)]
-		return ok
+	err = s.afterList(ctx, &l, &res, func(int) []activity.Event { return s.finished(res, 0) })
+	return res, err
+}
+
+// afterList does what a full list that was read to its end makes possible: it finds who has left, and looks at the profiles
+// that devices have.
+func (s *step) afterList(ctx context.Context, l *listing, res *SyncResult, finish func(int) []activity.Event) error {
+	if err := s.confirmAbsent(ctx, l.seen.has, res); err != nil {
+		return err
 	}
-	if err := s.confirmAbsent(ctx, present, &res); err != nil {
-		return res, err
+	now := s.e.s.now()
+	if _, err := s.observe(ctx, nil, func(cur *storage.Cursor) { cur.LastSweepAt = now }, finish); err != nil {
+		return err
 	}
-	return res, s.finishSweep(ctx, res)
+	return s.verifyProfiles(ctx, l.uuids)
 }
 
 // confirmAbsent looks at the stored devices that are not in the list.
 func (s *step) confirmAbsent(ctx context.Context, present func(string) bool, res *SyncResult) error {
 	var absent []string
 	limit := s.limit(http.MethodPost, "/devices")
-	err := s.eachPage(ctx, func(devs []storage.Device) error {
-		for i := range devs {
-			if !present(devs[i].Serial) {
-				absent = append(absent, devs[i].Serial)
+	for after := ""; ; {
+		serials, next, err := s.e.store.ListSerials(ctx, storage.DeviceFilter{Account: s.account},
+			storage.Page{After: after, Limit: storage.MaxPageSize})
+		if err != nil {
+			return fmt.Errorf("abm: list devices: %w", err)
+		}
+		for _, serial := range serials {
+			if !present(serial) {
+				absent = append(absent, serial)
 			}
 		}
-		for len(absent) >= limit {
-			if err := s.confirm(ctx, absent[:limit], res); err != nil {
+		for len(absent) >= limit || next == "" && len(absent) > 0 {
+			n := min(limit, len(absent))
+			if err := s.confirm(ctx, absent[:n], res); err != nil {
 				return err
 			}
-			absent = absent[limit:]
+			absent = absent[n:]
 		}
-		return nil
-	})
-	if err != nil || len(absent) == 0 {
-		return err
+		if next == "" {
+			return nil
+		}
+		after = next
 	}
-	return s.confirm(ctx, absent, res)
 }
 
 // eachPage calls f with all devices that are in the account.
@@ -158,16 +201,4 @@ func (s *step) sightings(stored map[string]storage.Device, details map[string]De
 		}
 	}
 	return sights
-}
-
-// finishSweep records that the list was read to its end.
-func (s *step) finishSweep(ctx context.Context, res SyncResult) error {
-	cur, err := s.cursor(ctx)
-	if err != nil {
-		return err
-	}
-	now := s.e.s.now()
-	cur.LastSweepAt, cur.UpdatedAt = now, now
-	_, err = s.observe(ctx, nil, &cur, func(int) []activity.Event { return s.finished(res, 0) })
-	return err
 }

@@ -41,6 +41,15 @@ func (s *step) sync(ctx context.Context) (res SyncResult, err error) {
 	if err != nil {
 		return SyncResult{}, err
 	}
+	l := &listing{}
+	switch {
+	case cur.Version == 0:
+		l.first = true // there is no one to be missed
+	case cur.Value == "":
+		if err := s.begin(ctx, l); err != nil {
+			return SyncResult{}, err
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	pages := make(chan pageOrReset)
 	go func() {
@@ -52,56 +61,50 @@ func (s *step) sync(ctx context.Context) (res SyncResult, err error) {
 		for range pages {
 		}
 	}()
-	first := cur.Version == 0
 	for p := range pages {
 		if errors.Is(p.err, ErrCursorLoop) {
-			return res, errors.Join(p.err, s.looped(ctx, &cur))
+			return res, errors.Join(p.err, s.looped(ctx))
 		}
 		if p.err != nil {
 			return res, p.err
 		}
-		if err := s.store(ctx, &cur, p, &res, first); err != nil {
+		if err := s.store(ctx, p, &res, l); err != nil {
 			return res, err
 		}
 	}
-	return res, ctx.Err()
+	if err := ctx.Err(); err != nil || l.seen == nil || !l.complete {
+		return res, err
+	}
+	// The full list that the reset made necessary serves as the sweep.
+	if err := s.refreshDetail(ctx); err != nil {
+		return res, err
+	}
+	err = s.afterList(ctx, l, &res, nil)
+	return res, err
 }
 
 // looped counts a reading that ended with ErrCursorLoop. After the fourth in a row, the eighth, the sixteenth and so on
 // the cursor is dropped, so that the full list is read: a cursor that Apple keeps repeating would hide all changes for ever.
-func (s *step) looped(ctx context.Context, cur *storage.Cursor) error {
-	cur.Loops++
-	cur.UpdatedAt = s.e.s.now()
-	var reset func(int) []activity.Event
-	if cur.Loops >= 4 && cur.Loops&(cur.Loops-1) == 0 {
-		s.log.Warn("apple keeps repeating the cursor; reading the full list", zap.Int("times", cur.Loops))
-		cur.Value, cur.Phase = "", storage.PhaseFetch
-		reset = func(int) []activity.Event {
-			return []activity.Event{activity.CursorReset{On: activity.On{Account: s.account}, Code: codeCursorLoop}}
+func (s *step) looped(ctx context.Context) error {
+	dropped := false
+	move := func(cur *storage.Cursor) {
+		cur.Loops++
+		if dropped = cur.Loops >= 4 && cur.Loops&(cur.Loops-1) == 0; dropped {
+			s.log.Warn("apple keeps repeating the cursor; reading the full list", zap.Int("times", cur.Loops))
+			cur.Value, cur.Phase = "", storage.PhaseFetch
 		}
 	}
-	_, err := s.observe(ctx, nil, cur, reset)
+	_, err := s.observe(ctx, nil, move, func(int) []activity.Event {
+		if !dropped {
+			return nil
+		}
+		return []activity.Event{activity.CursorReset{On: activity.On{Account: s.account}, Code: codeCursorLoop}}
+	})
 	return err
 }
 
 // codeCursorLoop stands in for Apple's code when the cursor is dropped because Apple keeps repeating it.
 const codeCursorLoop = "CURSOR_LOOP"
-
-// cursor returns the stored cursor, or the beginning. Devices are planned with today's rules as they come in, so a new
-// cursor starts with those.
-func (s *step) cursor(ctx context.Context) (storage.Cursor, error) {
-	cur, err := s.e.store.GetCursor(ctx, s.account)
-	if errors.Is(err, storage.ErrNotFound) {
-		return storage.Cursor{Account: s.account, Phase: storage.PhaseFetch, Rules: s.e.resolver.Rules().ID}, nil
-	}
-	if err != nil {
-		return storage.Cursor{}, fmt.Errorf("abm: cursor: %w", err)
-	}
-	if cur.Value == "" {
-		cur.Phase = storage.PhaseFetch
-	}
-	return cur, nil
-}
 
 // read sends pages from a cursor on until Apple has no more to tell, or an error. A cursor that Apple refuses is dropped
 // once; a second time, and a cursor that comes again, ends with ErrCursorLoop, and the engine waits longer each time.
@@ -161,18 +164,20 @@ func (s *step) page(ctx context.Context, cursor string, phase storage.CursorPhas
 	return s.apple().FetchDevices(ctx, cursor, s.limit(http.MethodPost, "/server/devices"))
 }
 
-// store stores one page, or that the cursor was refused. first says that the account was never read before.
-func (s *step) store(ctx context.Context, cur *storage.Cursor, p pageOrReset, res *SyncResult, first bool) error {
-	now := s.e.s.now()
-	cur.UpdatedAt = now
+// store stores one page, or that the cursor was refused.
+func (s *step) store(ctx context.Context, p pageOrReset, res *SyncResult, l *listing) error {
 	if p.reset != "" {
 		s.log.Warn("cursor refused; reading the full list", zap.String("code", p.reset))
-		cur.Value, cur.Phase = "", storage.PhaseFetch
-		cur.LastSweepAt = zeroTime // a full list does not tell who has left: let a sweep look soon
-		reset := func(int) []activity.Event {
-			return []activity.Event{activity.CursorReset{On: activity.On{Account: s.account}, Code: p.reset}}
+		if err := s.begin(ctx, l); err != nil {
+			return err
 		}
-		_, err := s.observe(ctx, nil, cur, reset)
+		move := func(cur *storage.Cursor) {
+			cur.Value, cur.Phase = "", storage.PhaseFetch
+			cur.LastSweepAt = zeroTime // who has left meanwhile is not known before a full list was read to its end
+		}
+		_, err := s.observe(ctx, nil, move, func(int) []activity.Event {
+			return []activity.Event{activity.CursorReset{On: activity.On{Account: s.account}, Code: p.reset}}
+		})
 		return err
 	}
 	res.Pages++
@@ -182,16 +187,24 @@ func (s *step) store(ctx context.Context, cur *storage.Cursor, p pageOrReset, re
 	if p.page.Unreadable > 0 {
 		s.log.Warn("page has entries that are no device records; they are skipped", zap.Int("count", p.page.Unreadable))
 	}
-	cur.Value, cur.Phase = p.page.Cursor, p.after
-	if first && p.read == storage.PhaseFetch && p.after == storage.PhaseSync {
-		cur.LastSweepAt = now
+	l.add(p.page.Devices)
+	listed := p.read == storage.PhaseFetch && p.after == storage.PhaseSync
+	l.complete = l.complete || listed
+	now := s.e.s.now()
+	move := func(cur *storage.Cursor) {
+		cur.Value, cur.Phase = p.page.Cursor, p.after
+		if l.first && listed {
+			cur.LastSweepAt = now
+		}
+		if p.last {
+			cur.LastSyncAt, cur.Loops = now, 0
+		}
 	}
 	var finish func(int) []activity.Event
 	if p.last {
-		cur.LastSyncAt, cur.Loops = now, 0
 		finish = func(changed int) []activity.Event { return s.finished(*res, changed) }
 	}
-	n, err := s.observe(ctx, p.page.Devices, cur, finish)
+	n, err := s.observe(ctx, p.page.Devices, move, finish)
 	res.Changed += n
 	return err
 }

@@ -87,6 +87,7 @@ func TestExpiredCursorReadsFullListAndFindsWhoLeft(t *testing.T) {
 	serial := w.apple.Devices(0, 1)[0].SerialNumber
 	require.NoError(t, w.apple.Release(serial))
 	w.clock.Add(8 * 24 * time.Hour)
+	lists := w.apple.Stats().Calls["POST /server/devices"]
 	res, err := e.SyncOnce(ctx, acme)
 	require.NoError(t, err)
 	assert.True(t, res.Full)
@@ -94,14 +95,47 @@ func TestExpiredCursorReadsFullListAndFindsWhoLeft(t *testing.T) {
 	cur, err := w.store.GetCursor(ctx, acme)
 	require.NoError(t, err)
 	assert.Equal(t, storage.PhaseSync, cur.Phase)
-	assert.True(t, cur.LastSweepAt.IsZero(), "a sweep is due")
+	assert.Equal(t, 1, res.Left)
+	assert.Equal(t, "not_accessible", w.device(t, serial).LeftReason)
 
 	due, err := e.due(ctx, acme)
 	require.NoError(t, err)
-	assert.True(t, due.sweep)
-	sw, err := e.SweepOnce(ctx, acme)
+	assert.False(t, due.sweep, "the list served as the sweep")
+	assert.Equal(t, lists+1, w.apple.Stats().Calls["POST /server/devices"])
+}
+
+// A full list that ends before its end tells of no one who has left: the sweep does.
+func TestInterruptedResetLeavesTheSweep(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 12, abmtest.WithPageLimits(5, 5))
+	e := w.engine(t)
+	ctx := t.Context()
+	_, err := e.SyncOnce(ctx, acme)
 	require.NoError(t, err)
-	assert.Equal(t, 1, sw.Left)
+	serial := w.apple.Devices(0, 1)[0].SerialNumber
+	require.NoError(t, w.apple.Release(serial))
+	w.clock.Add(8 * 24 * time.Hour)
+	var lists atomic.Int32
+	w.apple.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/server/devices" || lists.Add(1) < 2 {
+			return false
+		}
+		rw.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	_, err = e.SyncOnce(ctx, acme)
+	require.ErrorIs(t, err, ErrUnavailable)
+	w.apple.Intercept(nil)
+	w.clock.Add(time.Hour)
+	res, err := e.SyncOnce(ctx, acme)
+	require.NoError(t, err)
+	assert.Zero(t, res.Left, "it went on in the middle of the list")
+	due, err := e.due(ctx, acme)
+	require.NoError(t, err)
+	assert.True(t, due.sweep)
+	res, err = e.SweepOnce(ctx, acme)
+	require.NoError(t, err)
+	assert.Equal(t, 1, res.Left)
 	assert.Equal(t, "not_accessible", w.device(t, serial).LeftReason)
 }
 

@@ -110,6 +110,44 @@ type DeviceLeft struct {
 // Kind implements Event.
 func (DeviceLeft) Kind() string { return "device_left" }
 
+// DeviceMoved says that a device has come into an account while another one of ours has it, or had it lately.
+type DeviceMoved struct {
+	On
+	From string `json:"from"` // account
+	To   string `json:"to"`
+}
+
+// Kind implements Event.
+func (DeviceMoved) Kind() string { return "device_moved" }
+
+// MigrationDeadlineSet says that a device is to be enrolled here until a deadline, instead of where it is now.
+type MigrationDeadlineSet struct {
+	On
+	Deadline time.Time `json:"deadline"`
+}
+
+// Kind implements Event.
+func (MigrationDeadlineSet) Kind() string { return "migration_deadline_set" }
+
+// MigrationDeadlineChanged says that the deadline is another one.
+type MigrationDeadlineChanged struct {
+	On
+	From     time.Time `json:"from"`
+	Deadline time.Time `json:"deadline"`
+}
+
+// Kind implements Event.
+func (MigrationDeadlineChanged) Kind() string { return "migration_deadline_changed" }
+
+// MigrationDeadlineCleared says that no migration is pending any more: it has happened, or was cancelled.
+type MigrationDeadlineCleared struct {
+	On
+	From time.Time `json:"from"`
+}
+
+// Kind implements Event.
+func (MigrationDeadlineCleared) Kind() string { return "migration_deadline_cleared" }
+
 // SyncFinished says that Apple had no more to tell and something had changed.
 type SyncFinished struct {
 	On
@@ -156,10 +194,44 @@ type ProfileWanted struct {
 	On
 	Fingerprint string `json:"fingerprint"` // empty: none
 	From        string `json:"from,omitempty"`
+	Reason      string `json:"reason,omitempty"` // the resolver's, such as the name of a rule
 }
 
 // Kind implements Event.
 func (ProfileWanted) Kind() string { return "profile_wanted" }
+
+// ProfileDeferred says that a staged roll-out has not come to a device: it keeps the profile it has for now.
+type ProfileDeferred struct {
+	On
+	Fingerprint string `json:"fingerprint"`
+	Keeps       string `json:"keeps"`
+}
+
+// Kind implements Event.
+func (ProfileDeferred) Kind() string { return "profile_deferred" }
+
+// ProfileDrifted says that Apple shows a profile with other content than it was defined with.
+type ProfileDrifted struct {
+	On
+	Fingerprint string   `json:"fingerprint"`
+	ProfileUUID string   `json:"profile_uuid"`
+	Name        string   `json:"name"`
+	Keys        []string `json:"keys"` // that differ, sorted; their values may hold secrets
+}
+
+// Kind implements Event.
+func (ProfileDrifted) Kind() string { return "profile_drifted" }
+
+// RulesApplied says that all devices of an account were planned with other rules than before, or anew.
+type RulesApplied struct {
+	On
+	Rules   string `json:"rules"`
+	Order   int64  `json:"order"`
+	Changed int    `json:"changed"` // assignments
+}
+
+// Kind implements Event.
+func (RulesApplied) Kind() string { return "rules_applied" }
 
 // ProfileAssigned says that Apple accepted the assignment of a profile.
 type ProfileAssigned struct {
