@@ -1,12 +1,11 @@
-// Command devicestatus prints what Apple says about devices: which MDM server entry has them, and which enrollment
-// profile they are assigned. It asks Apple with the server token of an account that is stored in a database.
+// Command devicestatus prints what is known about devices: what Apple says of them now, why they have the enrollment profile
+// they have and what happens next, or what other rules would do to all of them. It reads the database that a server works
+// with, and can run beside it.
 package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -16,32 +15,52 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"text/tabwriter"
-	"time"
 
-	"github.com/enrollkit/enrollkit/abm"
 	"github.com/enrollkit/enrollkit/examples/internal/sqlitedb"
 )
 
 const usage = `usage: devicestatus -dir folder [flags] serial ...
+       devicestatus -dir folder -explain [flags] serial ...
+       devicestatus -dir folder -dry-run file [flags]
 
-Prints what Apple says about devices. With "-" the serials are read from standard input, one a line.
+The first form asks Apple and prints what it says about devices. The second asks nobody and prints, from the database, why
+a device has the enrollment profile it has, or none, what happens next and when, and what you can do. The third prints what
+would become of all devices with other rules; it changes nothing. With "-" the serials are read from standard input, one a line.
 
 flags:
   -dir folder    folder of the database (enrollkit.db) and of the keyset its secrets are sealed with (keyset.json)
-  -account name  the account to ask with; may be left out if there is one only
-  -json          print Apple's records as they are, one JSON object a line, instead of a table
+  -account name  the account to ask with, which may be left out if there is one only; with -dry-run the account to look at, all
+                 if left out
+  -json          print JSON: Apple's records as they are or explanations, one object a line, or the result of the dry run
+  -explain       explain devices
+  -rules file    with -explain: the rules of the server, to say which of them decides; without, what is stored must do
+  -dry-run file  try rules, or a profile for all devices
+  -samples n     with -dry-run: how many serials of each group are printed (default 5)
+  -per-hour n    with -dry-run: devices per hour of a roll-out, to print how long it takes
   -h             print this help
 
-The status is 1 if Apple cannot be asked, 3 if a device is not accessible to the account, and 0 otherwise.
+files:
+  A file with a "rules" key is a list of rules, any other a profile in Apple's format, which is for all devices. The first rule
+  that applies decides. A list that is left out does not narrow, and a rule without profile leaves its devices alone. A profile is
+  written out, or the name of its file, seen from the folder of the rules. Devices that no rule applies to are left alone.
+    {"order": 1, "rules": [
+      {"name": "the lab", "accounts": ["acme"], "serials": ["C02A", "C02B"]},
+      {"name": "kiosks", "assetTags": ["KIOSK"], "models": ["iPad Air"], "profile": "kiosk.json"},
+      {"name": "Macs", "families": ["Mac"], "profile": {"profile_name": "Macs", "url": "https://mdm.example.com/enroll"}}
+    ]}
 
-example, while "go -C examples run ./quickstart -dir /tmp/quickstart" runs:
+The status is 1 if something cannot be read, or Apple not be asked; 2 if the flags or files are wrong; 3 if Apple gives no record of
+a device, or with -explain no account has it; and 0 otherwise.
+
+examples, while "go -C examples run ./quickstart -dir /tmp/quickstart" runs:
   go -C examples run ./devicestatus -dir /tmp/quickstart 06CYF2XVX6
+  go -C examples run ./devicestatus -dir /tmp/quickstart -explain 06CYF2XVX6
+  go -C examples run ./devicestatus -dir /tmp/quickstart -dry-run rules.json
 `
 
 var (
 	errUsage = errors.New("see devicestatus -h")
-	// errNotAccessible means that Apple gives no record of a device.
+	// errNotAccessible means that there is no record of a device.
 	errNotAccessible = errors.New("not all devices are accessible")
 )
 
@@ -49,24 +68,32 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout)
 	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "devicestatus:", err)
+		os.Exit(status(err))
+	}
+}
+
+// status returns the exit status for an error.
+func status(err error) int {
 	switch {
 	case err == nil:
-		return
-	case errors.Is(err, errNotAccessible):
-		fmt.Fprintln(os.Stderr, "devicestatus:", err)
-		os.Exit(3)
+		return 0
 	case errors.Is(err, errUsage):
-		fmt.Fprintln(os.Stderr, "devicestatus:", err)
-		os.Exit(2)
+		return 2
+	case errors.Is(err, errNotAccessible):
+		return 3
 	}
-	fmt.Fprintln(os.Stderr, "devicestatus:", err)
-	os.Exit(1)
+	return 1
 }
 
 type config struct {
-	dir, account string
-	json         bool
-	serials      []string
+	dir, account  string
+	json, explain bool
+	rules, dryRun string // files
+	samples       int
+	perHour       int
+	serials       []string
 }
 
 // parse reads the flags. It returns flag.ErrHelp after -h.
@@ -77,28 +104,58 @@ func parse(args []string, stdin io.Reader) (config, error) {
 	f.StringVar(&c.dir, "dir", "", "")
 	f.StringVar(&c.account, "account", "", "")
 	f.BoolVar(&c.json, "json", false, "")
+	f.BoolVar(&c.explain, "explain", false, "")
+	f.StringVar(&c.rules, "rules", "", "")
+	f.StringVar(&c.dryRun, "dry-run", "", "")
+	f.IntVar(&c.samples, "samples", 5, "")
+	f.IntVar(&c.perHour, "per-hour", 0, "")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return c, err
 		}
 		return c, fmt.Errorf("%w; %w", err, errUsage)
 	}
+	given := make(map[string]bool)
+	f.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	dry := given["dry-run"]
 	c.serials = f.Args()
-	if slices.Equal(c.serials, []string{"-"}) {
-		c.serials = nil
-		for lines := bufio.NewScanner(stdin); lines.Scan(); {
-			if s := strings.TrimSpace(lines.Text()); s != "" {
-				c.serials = append(c.serials, s)
-			}
+	if slices.Equal(c.serials, []string{"-"}) && !dry {
+		var err error
+		if c.serials, err = lines(stdin); err != nil {
+			return c, err
 		}
 	}
-	switch {
-	case c.dir == "":
-		return c, fmt.Errorf("-dir is missing; %w", errUsage)
-	case len(c.serials) == 0:
-		return c, fmt.Errorf("name at least one serial; %w", errUsage)
+	for _, wrong := range []struct {
+		is   bool
+		what string
+	}{
+		{c.dir == "", "-dir is missing"},
+		{dry && c.explain, "-dry-run and -explain are two things"},
+		{dry && c.dryRun == "", "-dry-run needs a file"},
+		{dry && len(c.serials) > 0, "-dry-run is for all devices"},
+		{!dry && len(c.serials) == 0, "name at least one serial"},
+		{given["rules"] && !c.explain, "-rules is for -explain"},
+		{given["account"] && c.explain, "-explain is about all accounts"},
+		{(given["samples"] || given["per-hour"]) && !dry, "-samples and -per-hour are for -dry-run"},
+		{c.samples < 0 || c.perHour < 0, "-samples and -per-hour cannot be negative"},
+	} {
+		if wrong.is {
+			return c, fmt.Errorf("%s; %w", wrong.what, errUsage)
+		}
 	}
 	return c, nil
+}
+
+// lines returns the lines of r that are not empty.
+func lines(r io.Reader) ([]string, error) {
+	var out []string
+	s := bufio.NewScanner(r)
+	for s.Scan() {
+		if line := strings.TrimSpace(s.Text()); line != "" {
+			out = append(out, line)
+		}
+	}
+	return out, s.Err()
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
@@ -115,102 +172,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 		return err
 	}
 	defer func() { _ = db.Close() }()
-	client, err := clientOf(ctx, db, c.account)
-	if err != nil {
-		return err
+	switch {
+	case c.explain:
+		return explain(ctx, db, c, stdout)
+	case c.dryRun != "":
+		return dryRun(ctx, db, c, stdout)
 	}
-	devices, err := details(ctx, client, c.serials)
-	if err != nil {
-		return err
-	}
-	if c.json {
-		err = printJSON(stdout, devices)
-	} else {
-		err = printTable(stdout, devices)
-	}
-	if err != nil {
-		return err
-	}
-	if slices.ContainsFunc(devices, func(d abm.Device) bool { return d.ResponseStatus != abm.ResultSuccess }) {
-		return errNotAccessible
-	}
-	return nil
-}
-
-// clientOf returns a client with the token of the account, or of the only account.
-func clientOf(ctx context.Context, db *sqlitedb.DB, account string) (*abm.Client, error) {
-	if account == "" {
-		all, err := allAccounts(ctx, db)
-		if err != nil {
-			return nil, err
-		}
-		if len(all) != 1 {
-			return nil, fmt.Errorf("there are %d accounts (%s): choose one with -account", len(all), strings.Join(all, ", "))
-		}
-		account = all[0]
-	}
-	accounts, err := abm.NewAccounts(db, db.Sealer)
-	if err != nil {
-		return nil, err
-	}
-	return accounts.Client(ctx, account)
-}
-
-// details asks Apple for the devices, in the order of the serials.
-func details(ctx context.Context, client *abm.Client, serials []string) ([]abm.Device, error) {
-	devices := make([]abm.Device, 0, len(serials))
-	for chunk := range slices.Chunk(serials, abm.MaxLimit) {
-		records, err := client.DeviceDetails(ctx, chunk...)
-		if err != nil {
-			return nil, err
-		}
-		for _, serial := range chunk {
-			d, ok := records[serial]
-			if !ok {
-				d.ResponseStatus = "NO_ANSWER"
-			}
-			d.SerialNumber = serial
-			devices = append(devices, d)
-		}
-	}
-	return devices, nil
-}
-
-func printTable(w io.Writer, devices []abm.Device) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "SERIAL\tANSWER\tMODEL\tFAMILY\tPROFILE\tPROFILE UUID\tASSIGNED\tPUSHED\tON THIS SERVER SINCE")
-	for _, d := range devices {
-		_, _ = fmt.Fprintln(t, strings.Join([]string{
-			d.SerialNumber, string(d.ResponseStatus), orDash(d.Model), orDash(d.DeviceFamily), orDash(string(d.ProfileStatus)),
-			orDash(d.ProfileUUID), date(d.ProfileAssignTime), date(d.ProfilePushTime), date(d.DeviceAssignedDate),
-		}, "\t"))
-	}
-	return t.Flush()
-}
-
-func printJSON(w io.Writer, devices []abm.Device) error {
-	for _, d := range devices {
-		doc := []byte(d.Document)
-		if len(doc) == 0 {
-			var err error
-			if doc, err = json.Marshal(map[string]string{
-				"serial_number": d.SerialNumber, "response_status": string(d.ResponseStatus),
-			}); err != nil {
-				return err
-			}
-		}
-		if _, err := fmt.Fprintf(w, "%s\n", doc); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func orDash(s string) string { return cmp.Or(s, "-") }
-
-func date(t time.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return t.UTC().Format(time.RFC3339)
+	return ask(ctx, db, c, stdout)
 }
