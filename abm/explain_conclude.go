@@ -343,12 +343,12 @@ func (f *facts) shows() string {
 	if f.shown.Fingerprint != "" {
 		what = nameOf(&f.shown, f.shown.Fingerprint)
 	}
-	status, since := "without a status", time.Time{}
+	status := "without a status"
 	switch ProfileStatus(d.ProfileStatus) {
 	case ProfileAssigned:
-		status, since = "assigned, but not yet fetched by the device", d.ProfileAssignedAt
+		status = "assigned" + f.since(d.ProfileAssignedAt) + ", not yet fetched by the device"
 	case ProfilePushed:
-		status, since = "fetched by the device", d.ProfilePushedAt
+		status = "fetched by the device" + f.since(d.ProfilePushedAt)
 	case ProfileRemoved:
 		status = "removed from the device"
 	default:
@@ -356,7 +356,7 @@ func (f *facts) shows() string {
 			status = fmt.Sprintf("with the status %q", clip(d.ProfileStatus))
 		}
 	}
-	return "Apple shows " + what + ": " + status + f.since(since)
+	return "Apple shows " + what + ": " + status
 }
 
 // compareRules says how what the rules want now differs from what is stored, whether the engine acts on that by itself,

@@ -268,7 +268,7 @@ func TestConcludeSaysWhatAppleShows(t *testing.T) {
 	f.attempt("NEW_WORD", "line one\nline two "+strings.Repeat("é", 400))
 	why := f.conclude().Why
 	require.Len(t, why, 3)
-	assert.Equal(t, `Apple shows profile "Old": assigned, but not yet fetched by the device 2026-11-22 12:00 UTC (2 days ago).`, why[0])
+	assert.Equal(t, `Apple shows profile "Old": assigned 2026-11-22 12:00 UTC (2 days ago), not yet fetched by the device.`, why[0])
 	assert.Contains(t, why[1], "by 2026-11-26 15:00 UTC (in 2 days)")
 	assert.Contains(t, why[2], "with the answer NEW_WORD: Apple refused a call that names this device with this word, which is not documented (line one line two")
 	assert.Less(t, len(why[2]), 600)
