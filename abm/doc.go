@@ -26,6 +26,8 @@
 //     look, a failure is tried again after a growing wait and parked at last, a throttled device waits as long as
 //     Apple says. A device whose call has an unknown outcome is looked at before it is asked for again.
 //   - A lease lets one engine at a time work on an account; every write carries its proof. Replicas need nothing else.
+//   - Replicas share one session at Apple per account. It is kept sealed in the store, and a lease lets one of them sign in
+//     at a time. Where the store cannot keep it, each process has a session of its own.
 //
 // [Client] is the service itself, one method per operation, for hosts that want only that.
 //
@@ -37,6 +39,5 @@
 // # What it does not do
 //
 // It does not take profiles away from devices or release them by itself; [Client.RemoveProfile] and
-// [Client.DisownDevices] are for hosts. Sessions at Apple are shared within a process, not between replicas. The roster of
-// Apple School Manager is not covered.
+// [Client.DisownDevices] are for hosts. The roster of Apple School Manager comes as Apple's JSON.
 package abm

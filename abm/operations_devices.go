@@ -3,8 +3,11 @@ package abm
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -89,13 +92,25 @@ func (c *Client) DeviceDetails(ctx context.Context, serials ...string) (map[stri
 	return m, nil
 }
 
-// DisownDevices releases devices from the organization. There is no way back but to add them to the portal again.
-// It returns Apple's result for each serial: SUCCESS, NOT_ACCESSIBLE or FAILED.
+// DisownConfirmation is what someone who may release devices has confirmed: their serial numbers, as they were shown to
+// or typed by that person. Do not make it from the list that is about to be released.
+type DisownConfirmation []string
+
+// ErrNotConfirmed means that a [DisownConfirmation] does not list exactly the devices that were to be released.
+var ErrNotConfirmed = errors.New("abm: disown devices: not confirmed")
+
+// DisownDevices releases devices from the organization, at most [MaxLimit]. There is no way back but to add them to the
+// portal again. It returns Apple's result for each serial: SUCCESS, NOT_ACCESSIBLE or FAILED.
+//
+// It asks Apple for nothing and returns [ErrNotConfirmed] unless confirmed lists each of serials and no other.
 //
 // Apple: https://developer.apple.com/documentation/devicemanagement/disown-devices
 //
 //abm:operation POST /devices/disown
-func (c *Client) DisownDevices(ctx context.Context, serials ...string) (map[string]Result, error) {
+func (c *Client) DisownDevices(ctx context.Context, confirmed DisownConfirmation, serials ...string) (map[string]Result, error) {
+	if err := confirmed.check(serials); err != nil {
+		return nil, err
+	}
 	var out resultsResponse
 	err := c.do(ctx, call{
 		op: opDisownDevices, method: http.MethodPost, path: "devices/disown", in: serialsRequest{serials},
@@ -105,6 +120,19 @@ func (c *Client) DisownDevices(ctx context.Context, serials ...string) (map[stri
 		return nil, err
 	}
 	return out.Devices, nil
+}
+
+func (d DisownConfirmation) check(serials []string) error {
+	want, have := slices.Sorted(slices.Values(serials)), slices.Sorted(slices.Values(d))
+	switch {
+	case len(serials) == 0:
+		return fmt.Errorf("%w: no devices", ErrNotConfirmed)
+	case len(serials) > MaxLimit:
+		return fmt.Errorf("%w: %d devices are too many", ErrNotConfirmed, len(serials))
+	case !slices.Equal(slices.Compact(want), slices.Compact(have)) || slices.Contains(want, ""):
+		return fmt.Errorf("%w: the confirmation lists %d devices, and not the %d to be released", ErrNotConfirmed, len(d), len(serials))
+	}
+	return nil
 }
 
 // Replacement says which device another one replaces.
@@ -138,8 +166,9 @@ func (c *Client) ReplacementDetails(ctx context.Context, serial string) (Replace
 	return Replacement{SerialNumber: out.Serial, OriginalDeviceSerialNumber: out.Original, ReplacementDate: date}, nil
 }
 
-// ActivationLock locks a device to the organization. escrowKey is the hash of a bypass code; without it the lock
-// belongs to the person who created the MDM server entry. lostMessage may be empty.
+// ActivationLock locks a device to the organization. escrowKey is the hash of a bypass code, [BypassCode.EscrowKey]; without
+// it the lock belongs to the person who created the MDM server entry. lostMessage may be empty. Store the code before:
+// nobody else has it. [RemoveActivationLock] takes the lock away.
 //
 // The result is SUCCESS, NOT_ACCESSIBLE, ORG_NOT_SUPPORTED, DEVICE_NOT_SUPPORTED, DEVICE_ALREADY_LOCKED or FAILED.
 //

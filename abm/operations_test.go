@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -102,7 +103,9 @@ func operations() []operation {
 				return m["S1"].SerialNumber + m["S1"].Model, err
 			}, want: "S1iMac"},
 		{name: "DisownDevices", method: "POST", uri: "/devices/disown", in: `{"devices":["S1"]}`, out: `{"devices":{"S1":"SUCCESS"}}`,
-			call: func(ctx context.Context, c *Client) (any, error) { return c.DisownDevices(ctx, "S1") }, want: results},
+			call: func(ctx context.Context, c *Client) (any, error) {
+				return c.DisownDevices(ctx, DisownConfirmation{"S1"}, "S1")
+			}, want: results},
 		{name: "ReplacementDetails", method: "GET", uri: "/device/replacementDetails?device=S1", out: `{"serial_number":"S1","original_device_serial_number":"S0"}`,
 			call: func(ctx context.Context, c *Client) (any, error) { return c.ReplacementDetails(ctx, "S1") },
 			want: Replacement{SerialNumber: "S1", OriginalDeviceSerialNumber: "S0"}},
@@ -143,7 +146,34 @@ func operations() []operation {
 			call: func(ctx context.Context, c *Client) (any, error) {
 				return "", c.RemoveAccountDrivenEnrollmentProfile(ctx)
 			}, want: ""},
+		{name: "RosterClasses", method: "POST", uri: "/roster/class", in: `{"cursor":"c1","limit":7}`, out: `{"cursor":"c2","more_to_follow":true,"classes":[{"a":1}]}`,
+			call: func(ctx context.Context, c *Client) (any, error) { return rosterText(c.RosterClasses(ctx, "c1", 7)) }, want: `c2 true {"a":1}`},
+		{name: "RosterClassesSync", method: "POST", uri: "/roster/class/sync", in: `{"cursor":"c1","limit":7}`, out: `{"cursor":"c2","more_to_follow":true,"classes":[{"a":1}]}`,
+			call: func(ctx context.Context, c *Client) (any, error) {
+				return rosterText(c.RosterClassesSync(ctx, "c1", 7))
+			}, want: `c2 true {"a":1}`},
+		{name: "RosterCourses", method: "POST", uri: "/roster/class/course", in: `{"cursor":"c1","limit":7}`, out: `{"cursor":"c2","more_to_follow":true,"courses":[{"a":1}]}`,
+			call: func(ctx context.Context, c *Client) (any, error) { return rosterText(c.RosterCourses(ctx, "c1", 7)) }, want: `c2 true {"a":1}`},
+		{name: "RosterPersons", method: "POST", uri: "/roster/class/person", in: `{"cursor":"c1","limit":7}`, out: `{"cursor":"c2","more_to_follow":true,"persons":[{"a":1}]}`,
+			call: func(ctx context.Context, c *Client) (any, error) { return rosterText(c.RosterPersons(ctx, "c1", 7)) }, want: `c2 true {"a":1}`},
+		{name: "RosterPersonsSync", method: "POST", uri: "/roster/class/person/sync", in: `{"cursor":"c1","limit":7}`, out: `{"cursor":"c2","more_to_follow":true,"persons":[{"a":1}]}`,
+			call: func(ctx context.Context, c *Client) (any, error) {
+				return rosterText(c.RosterPersonsSync(ctx, "c1", 7))
+			}, want: `c2 true {"a":1}`},
+		{name: "RosterLocations", method: "POST", uri: "/roster/class/location", in: `{"cursor":"c1","limit":7}`, out: `{"cursor":"c2","more_to_follow":true,"locations":[{"a":1}]}`,
+			call: func(ctx context.Context, c *Client) (any, error) { return rosterText(c.RosterLocations(ctx, "c1", 7)) }, want: `c2 true {"a":1}`},
 	}
+}
+
+func rosterText(p *RosterPage, err error) (any, error) {
+	if err != nil {
+		return "", err
+	}
+	s := fmt.Sprint(p.Cursor, " ", p.MoreToFollow)
+	for _, item := range p.Items {
+		s += " " + string(item)
+	}
+	return s, nil
 }
 
 func pageText(p *DevicePage, err error) (any, error) {
