@@ -36,6 +36,24 @@
 // [Client], [Accounts] and [Engine] are safe for concurrent use. No goroutine runs but those of [Engine.Run] and of a
 // call that has not returned.
 //
+// # Metrics and traces
+//
+// They go through OpenTelemetry's API to the providers that a host names, and nowhere without:
+//
+//	engine, err := abm.New(store, sealer, resolver,
+//		abm.WithMeterProvider(otel.GetMeterProvider()),
+//		abm.WithTracerProvider(otel.GetTracerProvider()),
+//		abm.WithTransport(otelhttp.NewTransport(http.DefaultTransport)))
+//
+// [WithMeterProvider] has the table. These are worth an alert, each for longer than a sync interval:
+//
+//   - enrollkit.abm.token.remaining below 14, or enrollkit.abm.account.health of expired, rejected or terms_not_signed at 1:
+//     someone has to act in Apple's portal.
+//   - enrollkit.abm.sync.lag above three sync intervals: new devices are not seen.
+//   - enrollkit.abm.assignment.wait above an hour: assigning does not come to an end.
+//   - enrollkit.abm.assignment.blocked, or enrollkit.abm.assignment.count in the state parked, above 0: some devices get no
+//     profile, and [Engine.Explain] tells why.
+//
 // # What it does not do
 //
 // It does not take profiles away from devices or release them by itself; [Client.RemoveProfile] and

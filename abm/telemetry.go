@@ -76,7 +76,8 @@ func WithMeterProvider(p metric.MeterProvider) Option {
 // engine does is a span around those: abm.sync, abm.sweep, abm.plan, abm.assign, with what was counted. The context of a
 // request carries its span, so that the spans of a transport given to [WithTransport] nest.
 //
-// Spans hold no text of errors, no secrets and no serial numbers.
+// Spans hold no text of errors, no secrets and no serial numbers. Those of a transport may hold URLs, and that of
+// [Client.ReplacementDetails] has a serial number in its query.
 func WithTracerProvider(p trace.TracerProvider) Option {
 	return func(s *settings) error {
 		if p == nil {
