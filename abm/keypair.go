@@ -47,7 +47,7 @@ func (a *Accounts) ImportKeyPair(ctx context.Context, account string, certPEM []
 	if err != nil {
 		return storage.KeyPair{}, fmt.Errorf("abm: import key pair: %w", err)
 	}
-	if key == nil || !key.PublicKey.Equal(cert.PublicKey) {
+	if key == nil || key.N == nil || key.Validate() != nil || !key.PublicKey.Equal(cert.PublicKey) {
 		return storage.KeyPair{}, errors.New("abm: import key pair: the key is not the certificate's")
 	}
 	k.ID = keyPairID(cert.Raw)
