@@ -32,6 +32,7 @@ type Engine struct {
 	store    Store
 	resolver Resolver
 	accounts *Accounts
+	lanes    lanes
 
 	mu    sync.Mutex
 	gates map[string]*gate
@@ -67,6 +68,7 @@ func New(store Store, sealer storage.Sealer, resolver Resolver, opts ...Option) 
 	return &Engine{
 		s: s, store: store, resolver: resolver,
 		accounts: newAccounts(store, sealer, s),
+		lanes:    newLanes(s.concurrency),
 		gates:    make(map[string]*gate),
 	}, nil
 }

@@ -77,7 +77,7 @@ func TestCursorTroubleHoldsBackNoAssignment(t *testing.T) {
 	w.clock.Add(2 * time.Hour)
 	var calls atomic.Int32
 	w.apple.Intercept(answer("/devices/sync", &calls, 400, "INVALID_CURSOR"))
-	_, err := e.work(t.Context(), acme)
+	_, err := e.work(t.Context(), acme, false)
 	require.ErrorIs(t, err, ErrCursorLoop)
 	assert.Equal(t, map[storage.AssignmentState]int{storage.AssignmentAssigned: 5}, w.states(t))
 }

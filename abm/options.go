@@ -20,45 +20,47 @@ type Option func(*settings) error
 
 // settings are what options set. Zero options are a safe production setup.
 type settings struct {
-	now        func() time.Time
-	log        *zap.Logger
-	transport  http.RoundTripper
-	baseURL    string
-	userAgent  string
-	timeout    time.Duration
-	maxTries   int
-	firstWait  time.Duration
-	maxWait    time.Duration
-	breakAfter int
-	coolDown   time.Duration
-	owner      string
-	leaseTTL   time.Duration
-	poll       time.Duration
-	syncEvery  time.Duration
-	sweepEvery time.Duration
-	verify     time.Duration
-	maxFailed  int
-	tel        telemetry
+	now         func() time.Time
+	log         *zap.Logger
+	transport   http.RoundTripper
+	baseURL     string
+	userAgent   string
+	timeout     time.Duration
+	maxTries    int
+	firstWait   time.Duration
+	maxWait     time.Duration
+	breakAfter  int
+	coolDown    time.Duration
+	owner       string
+	leaseTTL    time.Duration
+	poll        time.Duration
+	syncEvery   time.Duration
+	sweepEvery  time.Duration
+	verify      time.Duration
+	maxFailed   int
+	concurrency int
+	tel         telemetry
 }
 
 func newSettings(opts []Option) (settings, error) {
 	s := settings{
-		now:        time.Now,
-		log:        zap.NewNop(),
-		baseURL:    client.DefaultBaseURL,
-		userAgent:  "enrollkit/1",
-		timeout:    time.Minute,
-		maxTries:   4,
-		firstWait:  500 * time.Millisecond,
-		maxWait:    time.Minute,
-		breakAfter: defaultMaxFailures,
-		coolDown:   defaultCoolDown,
-		leaseTTL:   time.Minute,
-		poll:       time.Minute,
-		syncEvery:  time.Hour,
-		sweepEvery: 24 * time.Hour,
-		verify:     10 * time.Minute,
-		maxFailed:  10,
+		now:         time.Now,
+		log:         zap.NewNop(),
+		baseURL:     client.DefaultBaseURL,
+		userAgent:   "enrollkit/1",
+		timeout:     time.Minute,
+		maxTries:    4,
+		firstWait:   500 * time.Millisecond,
+		maxWait:     time.Minute,
+		breakAfter:  defaultMaxFailures,
+		coolDown:    defaultCoolDown,
+		leaseTTL:    time.Minute,
+		poll:        time.Minute,
+		syncEvery:   time.Hour,
+		sweepEvery:  24 * time.Hour,
+		verify:      10 * time.Minute,
+		maxFailed:   10,
+		concurrency: 16,
 	}
 	for i, o := range opts {
 		if o == nil {
@@ -213,6 +215,18 @@ func WithSweepInterval(d time.Duration) Option {
 // is ten minutes.
 func WithVerifyAfter(d time.Duration) Option {
 	return positive("WithVerifyAfter", d, func(s *settings) { s.verify = d })
+}
+
+// WithConcurrency sets how many accounts [Engine.Run] works on at once. Two more are worked on if their last work failed.
+// The default is 16. What an account needs meanwhile is two pages of devices, about 2 MB each, and up to 8 MB for a full list.
+func WithConcurrency(n int) Option {
+	return func(s *settings) error {
+		if n < 1 {
+			return errors.New("abm: WithConcurrency: want at least 1")
+		}
+		s.concurrency = n
+		return nil
+	}
 }
 
 // WithMaxFailures sets after how many failed attempts in a row an assignment is parked. The default is 10.

@@ -21,8 +21,9 @@ const (
 )
 
 // Run works on all accounts in the store until ctx ends, and returns ctx's error. Accounts are independent of each
-// other: one that fails is tried again after growing pauses and delays no other. Accounts that are created or deleted
-// meanwhile are noticed within the poll interval.
+// other: several are worked on at once (see [WithConcurrency]), and one that fails is tried again after growing pauses and
+// beside the others, so that it delays none that works. Accounts that are created or deleted meanwhile are noticed within
+// the poll interval.
 func (e *Engine) Run(ctx context.Context) error {
 	defer e.measure(ctx)()
 	var wg sync.WaitGroup
@@ -82,12 +83,17 @@ func (e *Engine) watch(ctx context.Context, account string) {
 	pause := &hinted{BackOff: e.s.exponential(firstPause, maxPause), longest: 7 * 24 * time.Hour}
 	pause.Reset()
 	wake := e.gate(account).wake
+	failed, first := false, true
 	for ctx.Err() == nil {
 		before, _ := e.store.GetAccount(ctx, account) // work reports a store that fails
-		next, err := e.work(ctx, account)
+		if first {
+			first, failed = false, notWorking(&before)
+		}
+		next, err := e.work(ctx, account, failed)
 		wait := min(next.Sub(e.s.now()), e.s.poll)
 		switch {
 		case err == nil:
+			failed = false
 			pause.Reset()
 		case ctx.Err() != nil:
 			return
@@ -95,6 +101,7 @@ func (e *Engine) watch(ctx context.Context, account string) {
 			// Another engine is at it. Jitter keeps the waiting engines apart.
 			wait = e.s.leaseTTL/4 + rand.N(e.s.leaseTTL/4)
 		default:
+			failed = true
 			pause.hint = hint(err)
 			if wait = pause.NextBackOff(); wait == backoff.Stop {
 				wait = maxPause
@@ -105,19 +112,27 @@ func (e *Engine) watch(ctx context.Context, account string) {
 			wait = min(wait, e.s.poll) // a renewed token would not be noticed
 		}
 		if e.rest(ctx, before, wait, wake) {
+			failed = false // with the old token
 			pause.Reset()
 		}
 	}
 }
 
-// work does all that is due for an account. It returns when something will be due next.
-func (e *Engine) work(ctx context.Context, account string) (time.Time, error) {
+// work does all that is due for an account, in the slow lane if its last work failed. It returns when something will be due
+// next.
+func (e *Engine) work(ctx context.Context, account string, slow bool) (time.Time, error) {
 	for range 3 {
 		due, err := e.due(ctx, account)
 		if err != nil || !due.now {
 			return due.next, err
 		}
-		if err := e.with(ctx, account, func(ctx context.Context, s *step) error { return s.all(ctx) }); err != nil {
+		leave, err := e.lanes.enter(ctx, slow)
+		if err != nil {
+			return time.Time{}, err
+		}
+		err = e.with(ctx, account, func(ctx context.Context, s *step) error { return s.all(ctx) })
+		leave()
+		if err != nil {
 			return time.Time{}, err
 		}
 	}

@@ -248,7 +248,7 @@ func TestTimesInTheFutureAreDue(t *testing.T) {
 	require.NoError(t, err)
 	acct.LastOKAt = w.clock.Now().AddDate(1, 0, 0)
 	require.NoError(t, w.store.UpdateAccount(ctx, acct))
-	_, err = e.work(ctx, acme)
+	_, err = e.work(ctx, acme, false)
 	require.NoError(t, err)
 	acct, err = w.store.GetAccount(ctx, acme)
 	require.NoError(t, err)
