@@ -29,6 +29,9 @@
 //   - Replicas share one session at Apple per account. It is kept sealed in the store, and a lease lets one of them sign in
 //     at a time. Where the store cannot keep it, each process has a session of its own.
 //
+// [Engine.Explain] says why a device has the profile it has, or none, what happens next and when; [Engine.DryRun] says what other
+// rules would do. Both read what is stored, change nothing and ask Apple for nothing.
+//
 // [Client] is the service itself, one method per operation, for hosts that want only that.
 //
 // # Concurrency

@@ -14,8 +14,6 @@ type DryRunOptions struct {
 	Samples int
 	// Groups is how many groups are told apart; 0 means 1000. Devices beyond are counted, but in no group.
 	Groups int
-	// DevicesPerHour is the pace of a roll-out, to tell how long it takes; 0 means no limit.
-	DevicesPerHour int
 }
 
 // DryRunResult is what rules would do, if they were those of the engine, with what the store knew between At and Until.
@@ -47,6 +45,7 @@ const (
 	OutcomeAssign    DryRunOutcome = "assign"     // another profile is wanted than before, and Apple shall be asked for it
 	OutcomeUnderway  DryRunOutcome = "underway"   // the same is wanted as before, and it is not there yet
 	OutcomeParked    DryRunOutcome = "parked"     // the same is wanted as before, and it was given up
+	OutcomeDeferred  DryRunOutcome = "deferred"   // a staged roll-out leaves it out for now: it keeps what it has
 	OutcomeSatisfied DryRunOutcome = "satisfied"  // Apple shows what is wanted: no call
 	OutcomeLeftAlone DryRunOutcome = "left_alone" // nothing is wanted: it keeps what it has
 	OutcomeUndecided DryRunOutcome = "undecided"  // the rules cannot tell: what was wanted before stays
@@ -68,8 +67,9 @@ type DryRunAccount struct {
 	// DefineCalls and AssignCalls are how many calls to Apple it takes, at least: more if some fail, or come due apart.
 	DefineCalls int `json:"define_calls"`
 	AssignCalls int `json:"assign_calls"`
-	// RolloutSeconds is how long it takes at DevicesPerHour; 0 without.
-	RolloutSeconds int64 `json:"rollout_seconds,omitempty"`
+	// RolloutEndsAt is when the last turn of the roll-outs comes that spread devices over the hours, if the rules were applied
+	// now; zero if there is none.
+	RolloutEndsAt time.Time `json:"rollout_ends_at,omitzero"`
 }
 
 // DryRunGroup is a number of devices of an account with the same outcome.

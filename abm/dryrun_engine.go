@@ -1,6 +1,7 @@
 package abm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,10 @@ func (e *Engine) DryRun(ctx context.Context, r Resolver, opts DryRunOptions) (Dr
 	if r == nil {
 		return DryRunResult{}, errors.New("abm: DryRun: resolver is required")
 	}
-	rules := r.Rules()
+	rules, err := (&Engine{resolver: r}).rules()
+	if err != nil {
+		return DryRunResult{}, err
+	}
 	t := newTally(opts, DryRunResult{At: e.s.now().UTC(), Rules: rules.ID, Order: rules.Order})
 	names, err := e.dryRunAccounts(ctx, opts.Accounts)
 	if err != nil {
@@ -73,7 +77,11 @@ func (e *Engine) dryRunAccount(ctx context.Context, r Resolver, rules Rules, nam
 	if u, err := parseBaseURL(e.accounts.baseURL(acct)); err == nil {
 		detail.basePath = u.Path
 	}
-	s := &step{e: e, account: name, detail: detail}
+	// A step that is given no lease: what it would write is refused, should it try.
+	s := &step{e: e, account: name, detail: detail, rules: rules, profiles: make(map[string]storage.Profile)}
+	if cur.Rules != "" && cur.Rules != rules.ID {
+		s.respread, s.rolloutAt = true, e.s.now() // as replan does
+	}
 	a.limit = min(s.limit(http.MethodPost, "/profile/devices"), s.limit(http.MethodPost, "/devices"))
 	why, _ := heldUp(&acct, detail, e.s.now())
 	a.sum.Held = sentence(why)
@@ -104,11 +112,14 @@ func (s *step) dryRunPage(ctx context.Context, r Resolver, devs []storage.Device
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	now := s.e.s.now()
 	// A host may make a new profile for each call, so that pointers mean nothing from one page to the next.
 	prints := make(map[*depprofile.Profile]encodedProfile)
 	for i := range devs {
-		a.add(&devs[i], old[devs[i].Serial], &decisions[i], prints, now)
+		f, err := s.foresee(ctx, &devs[i], old[devs[i].Serial], &decisions[i], prints, a)
+		if err != nil {
+			return err
+		}
+		a.add(&devs[i], &decisions[i], f)
 	}
 	return nil
 }
@@ -116,24 +127,65 @@ func (s *step) dryRunPage(ctx context.Context, r Resolver, devs []storage.Device
 // encodedProfile is what encoded says of a profile.
 type encodedProfile struct {
 	print string
-	doc   []byte
 	err   error
 }
 
-// foresee says what becomes of a device for which it is decided what is wanted. It lets plan decide, as the engine does.
-func foresee(old storage.Assignment, d *storage.Device, want desire, now time.Time) (outcome DryRunOutcome, throttled bool) {
-	a, _, changed := plan(old, d, want, false, now)
-	switch {
-	case want.print == "":
-		return OutcomeLeftAlone, false
-	case has(d, want.uuid):
-		return OutcomeSatisfied, false
-	case changed && a.Profile != old.Profile:
-		outcome = OutcomeAssign
-	case a.State == storage.AssignmentParked:
-		return OutcomeParked, false
-	default:
-		outcome = OutcomeUnderway
+// foreseen is what becomes of a device.
+type foreseen struct {
+	outcome   DryRunOutcome
+	to        string // fingerprint of what the rules want
+	err       error  // why they want nothing that can be had
+	throttled bool
+	turn      time.Time // in a roll-out by the hour; zero if it is in none
+}
+
+// foresee says what becomes of a device. It lets stage and plan decide, as the engine does.
+func (s *step) foresee(
+	ctx context.Context, d *storage.Device, old storage.Assignment, dec *Decision,
+	prints map[*depprofile.Profile]encodedProfile, a *accountTally,
+) (foreseen, error) {
+	if err := cmp.Or(dec.Err, dec.Rollout.check()); err != nil {
+		return foreseen{outcome: OutcomeUndecided, err: err}, nil
 	}
-	return outcome, a.LastAttempt.Result == string(ResultThrottled) && a.NextAttemptAt.After(now)
+	if dec.Profile == nil {
+		return foreseen{outcome: OutcomeLeftAlone}, nil
+	}
+	p, ok := prints[dec.Profile]
+	if !ok {
+		p.print, _, p.err = encoded(dec.Profile)
+		prints[dec.Profile] = p
+	}
+	if p.err != nil {
+		return foreseen{outcome: OutcomeInvalid, err: p.err}, nil
+	}
+	want := desire{print: p.print, uuid: a.byPrint[p.print].UUID, respread: s.respread}
+	if dec.Rollout != nil {
+		var err error
+		if want, err = s.stage(ctx, dec.Rollout, &sighting{row: *d}, &old, want); err != nil {
+			return foreseen{}, err
+		}
+	}
+	now := s.e.s.now()
+	f := foreseen{to: p.print}
+	row, _, changed := plan(old, d, want, false, now)
+	switch {
+	case want.deferred != "":
+		f.outcome = OutcomeDeferred
+		return f, nil
+	case holds(&old, d, want.uuid):
+		f.outcome = OutcomeSatisfied
+		return f, nil
+	case changed && row.Profile != old.Profile:
+		f.outcome = OutcomeAssign
+	case row.State == storage.AssignmentParked:
+		f.outcome = OutcomeParked
+		return f, nil
+	default:
+		f.outcome = OutcomeUnderway
+	}
+	f.throttled = row.LastAttempt.Result == string(ResultThrottled) && row.NextAttemptAt.After(now)
+	if want.slot != nil && !f.throttled {
+		f.turn = row.NextAttemptAt
+	}
+	return f, nil
 }

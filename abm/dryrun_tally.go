@@ -23,7 +23,6 @@ const (
 // tally counts the devices of a dry run. Its size is bounded by the options, however many devices, reasons and profiles come.
 type tally struct {
 	samples, maxGroups int
-	perHour            int
 	out                DryRunResult
 	accounts           []*accountTally
 	groups             int // in all accounts
@@ -56,7 +55,7 @@ type wantedTally struct {
 }
 
 func newTally(opts DryRunOptions, out DryRunResult) *tally {
-	t := &tally{samples: opts.Samples, maxGroups: opts.Groups, perHour: opts.DevicesPerHour, out: out}
+	t := &tally{samples: opts.Samples, maxGroups: opts.Groups, out: out}
 	if t.samples == 0 {
 		t.samples = defaultSamples
 	}
@@ -83,44 +82,28 @@ func (t *tally) account(name string, stored []storage.Profile) *accountTally {
 	return a
 }
 
-// add counts one device. prints remembers the profiles of a page.
-func (a *accountTally) add(
-	d *storage.Device, old storage.Assignment, dec *Decision, prints map[*depprofile.Profile]encodedProfile, now time.Time,
-) {
+// add counts one device.
+func (a *accountTally) add(d *storage.Device, dec *Decision, f foreseen) {
 	a.sum.Devices++
-	g := groupKey{reason: clip(dec.Reason)}
+	k := groupKey{outcome: f.outcome, to: f.to, reason: clip(dec.Reason)}
 	if s := ProfileStatus(d.ProfileStatus); s == ProfileAssigned || s == ProfilePushed {
-		g.from = d.ProfileUUID
+		k.from = d.ProfileUUID
 	}
-	if dec.Err != nil {
-		g.outcome, g.reason = OutcomeUndecided, clip(dec.Err.Error())
-		a.group(g, d.Serial, nil)
-		return
+	if f.outcome == OutcomeUndecided {
+		k.reason = clip(f.err.Error())
 	}
-	want, p := desire{}, encodedProfile{}
-	if dec.Profile != nil {
-		var ok bool
-		if p, ok = prints[dec.Profile]; !ok {
-			p.print, p.doc, p.err = encoded(dec.Profile)
-			prints[dec.Profile] = p
-		}
-		if p.err != nil {
-			g.outcome = OutcomeInvalid
-			a.group(g, d.Serial, nil)
-			a.refuse(d.Serial, dec, g.reason, p.err)
-			return
-		}
-		want.print, want.uuid = p.print, a.byPrint[p.print].UUID
+	a.group(k, d.Serial, dec.Profile)
+	switch {
+	case f.outcome == OutcomeInvalid:
+		a.refuse(d.Serial, dec, k.reason, f.err)
+	case f.to != "":
+		a.want(dec.Profile, k)
 	}
-	var throttled bool
-	g.outcome, throttled = foresee(old, d, want, now)
-	g.to = want.print
-	if throttled {
+	if f.throttled {
 		a.sum.Throttled++
 	}
-	a.group(g, d.Serial, dec.Profile)
-	if want.print != "" {
-		a.want(want, dec.Profile, g)
+	if f.turn.After(a.sum.RolloutEndsAt) {
+		a.sum.RolloutEndsAt = f.turn
 	}
 }
 
@@ -142,7 +125,7 @@ func (a *accountTally) group(k groupKey, serial string, to *depprofile.Profile) 
 			g.From = viewProfile(p.Fingerprint, &p)
 			g.From.UUID = k.from
 		}
-		if to != nil {
+		if to != nil && k.to != "" {
 			g.To = &ExplainedProfile{Fingerprint: k.to, Name: to.ProfileName, UUID: a.byPrint[k.to].UUID}
 		}
 		a.groups[k] = g
@@ -154,14 +137,15 @@ func (a *accountTally) group(k groupKey, serial string, to *depprofile.Profile) 
 }
 
 // want counts a device for the profile that it shall have.
-func (a *accountTally) want(d desire, p *depprofile.Profile, k groupKey) {
-	w := a.wanted[d.print]
+func (a *accountTally) want(p *depprofile.Profile, k groupKey) {
+	uuid := a.byPrint[k.to].UUID
+	w := a.wanted[k.to]
 	if w == nil {
 		if a.t.profiles >= a.t.maxGroups {
 			// Calls are counted by profile; this one costs its own.
 			if k.outcome == OutcomeAssign || k.outcome == OutcomeUnderway {
 				a.sum.AssignCalls++
-				if d.uuid == "" {
+				if uuid == "" {
 					a.sum.DefineCalls++
 				}
 			}
@@ -169,19 +153,19 @@ func (a *accountTally) want(d desire, p *depprofile.Profile, k groupKey) {
 		}
 		a.t.profiles++
 		w = &wantedTally{profile: p.Clone(), replaces: make(map[string]int), DryRunProfile: DryRunProfile{
-			Account: a.sum.Account, Fingerprint: d.print, Name: p.ProfileName,
+			Account: a.sum.Account, Fingerprint: k.to, Name: p.ProfileName,
 		}}
 		for _, warning := range p.Warnings() {
 			w.Warnings = append(w.Warnings, warning.String())
 		}
-		a.wanted[d.print] = w
+		a.wanted[k.to] = w
 	}
 	w.Devices++
 	if k.outcome != OutcomeAssign && k.outcome != OutcomeUnderway {
 		return
 	}
 	w.Assign++
-	w.Define = d.uuid == ""
+	w.Define = uuid == ""
 	if from := a.byUUID[k.from].Fingerprint; from != "" {
 		w.replaces[from]++
 	}
@@ -257,15 +241,11 @@ func printIn(p *ExplainedProfile) string {
 
 // close adds what the calls to Apple come to.
 func (a *accountTally) close() DryRunAccount {
-	assign := a.sum.Outcomes[OutcomeAssign] + a.sum.Outcomes[OutcomeUnderway]
 	for _, w := range a.wanted {
 		if w.Assign > 0 && w.Define {
 			a.sum.DefineCalls++
 		}
 		a.sum.AssignCalls += (w.Assign + a.limit - 1) / a.limit
-	}
-	if a.t.perHour > 0 {
-		a.sum.RolloutSeconds = int64(assign) * 3600 / int64(a.t.perHour)
 	}
 	return a.sum
 }

@@ -76,7 +76,7 @@ func TestDryRunForesees(t *testing.T) {
 
 	rules := static(t, Rule{Name: "macs", Families: []string{"Mac"}, Profile: testProfile("Macs")},
 		Rule{Name: "pads", Families: []string{"iPad"}}, Rule{Name: "rest", Profile: testProfile("Standard")})
-	res = w.dryRun(t, rules, DryRunOptions{Samples: 3, DevicesPerHour: 2})
+	res = w.dryRun(t, rules, DryRunOptions{Samples: 3})
 	assert.Equal(t, map[string]int{
 		"assign: macs": families["Mac"], "left_alone: pads": families["iPad"],
 		"satisfied: rest": 60 - families["Mac"] - families["iPad"],
@@ -97,7 +97,7 @@ func TestDryRunForesees(t *testing.T) {
 	}
 	acct := res.Accounts[0]
 	assert.Equal(t, 1, acct.DefineCalls)
-	assert.EqualValues(t, families["Mac"]*1800, acct.RolloutSeconds)
+	assert.Zero(t, acct.RolloutEndsAt)
 
 	before := w.apple.Stats().Calls[opAssign]
 	e, err = New(w.store, w.sealer, rules, w.opts...)
@@ -106,6 +106,62 @@ func TestDryRunForesees(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, families["Mac"], assignAll(t, e).Asked)
 	assert.Equal(t, acct.AssignCalls, w.apple.Stats().Calls[opAssign]-before)
+}
+
+// A staged roll-out comes to the devices, and at the time, that were foreseen.
+func TestDryRunOfRollout(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 60)
+	e := w.engine(t)
+	_, err := e.SyncOnce(t.Context(), acme)
+	require.NoError(t, err)
+	assignAll(t, e)
+	w.clock.Add(time.Hour)
+	assignAll(t, e)
+	_, err = e.SyncOnce(t.Context(), acme)
+	require.NoError(t, err)
+
+	rules := static(t, Rule{Name: "canary", Profile: testProfile("New"), Rollout: &Rollout{Percent: 40, PerHour: 12}})
+	res := w.dryRun(t, rules, DryRunOptions{Samples: 100})
+	deferred, assign := res.Outcomes[OutcomeDeferred], res.Outcomes[OutcomeAssign]
+	assert.Equal(t, 60, deferred+assign)
+	assert.Positive(t, deferred)
+	assert.Positive(t, assign)
+	for _, g := range res.Groups {
+		assert.Equal(t, "New", g.To.Name)
+		assert.Equal(t, "Standard", g.From.Name)
+	}
+	assert.Equal(t, assign, res.Profiles[0].Assign)
+	assert.Equal(t, 60, res.Profiles[0].Devices)
+
+	e, err = New(w.store, w.sealer, rules, w.opts...)
+	require.NoError(t, err)
+	_, err = e.PlanOnce(t.Context(), acme)
+	require.NoError(t, err)
+	var last time.Time
+	for _, row := range w.rows(t) {
+		if row.NextAttemptAt.After(last) {
+			last = row.NextAttemptAt
+		}
+	}
+	assert.Equal(t, last, res.Accounts[0].RolloutEndsAt.UTC())
+	for _, g := range res.Groups {
+		for _, serial := range g.Serials {
+			x := w.explain(t, rules, serial)
+			if g.Outcome == OutcomeDeferred {
+				assert.NotEmpty(t, w.row(t, serial).Deferred)
+				assert.Equal(t, VerdictSatisfied, x.Verdict)
+				assert.Contains(t, x.Accounts[0].Why, `The roll-out of profile "New" (to 40 percent of the devices) has not come to it yet: until then it keeps its profile.`)
+				assert.Empty(t, x.Accounts[0].Rule.Note)
+				continue
+			}
+			assert.Equal(t, VerdictWaiting, x.Verdict)
+			assert.Equal(t, "canary", x.Accounts[0].Assignment.WantedReason)
+			if w.row(t, serial).NextAttemptAt.After(w.clock.Now()) {
+				assert.Contains(t, x.Accounts[0].Why, "It waits for its turn in a roll-out to 12 devices an hour.")
+			}
+		}
+	}
 }
 
 func TestDryRunOfWhatGoesWrong(t *testing.T) {

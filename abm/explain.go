@@ -137,13 +137,16 @@ type ExplainedRule struct {
 
 // ExplainedAssignment is what was tried and what came of it.
 type ExplainedAssignment struct {
-	State         storage.AssignmentState `json:"state"`
-	NextAttemptAt time.Time               `json:"next_attempt_at,omitzero"`
-	SatisfiedAt   time.Time               `json:"satisfied_at,omitzero"`
-	Failures      int                     `json:"failures"`
-	Throttles     int                     `json:"throttles"`
-	Problem       string                  `json:"problem,omitempty"`
-	ProblemSince  time.Time               `json:"problem_since,omitzero"`
+	State storage.AssignmentState `json:"state"`
+	// WantedSince is when the wanted profile was decided, WantedReason what the rules said then; zero if that is not known.
+	WantedSince   time.Time `json:"wanted_since,omitzero"`
+	WantedReason  string    `json:"wanted_reason,omitempty"`
+	NextAttemptAt time.Time `json:"next_attempt_at,omitzero"`
+	SatisfiedAt   time.Time `json:"satisfied_at,omitzero"`
+	Failures      int       `json:"failures"`
+	Throttles     int       `json:"throttles"`
+	Problem       string    `json:"problem,omitempty"`
+	ProblemSince  time.Time `json:"problem_since,omitzero"`
 	// LastAttempt is the newest call to Apple; nil if there was none.
 	LastAttempt *ExplainedAttempt `json:"last_attempt,omitempty"`
 }

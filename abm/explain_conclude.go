@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/enrollkit/enrollkit/activity"
 	"github.com/enrollkit/enrollkit/storage"
 )
 
@@ -27,6 +28,9 @@ type facts struct {
 	reason  string // how that is known
 	parkAt  int    // failures until a device is parked
 	ruling  *ruling
+
+	decided activity.ProfileWanted // when row's profile was decided; zero if that is not known
+	at      time.Time              // of decided
 }
 
 // ruling is what the resolver decided for the device.
@@ -36,6 +40,13 @@ type ruling struct {
 	name  string
 	why   string
 	err   error
+	// rollout brings the profile in stages; nil if it is for all.
+	rollout *Rollout
+}
+
+// leavesOut reports whether the roll-out of r does not come to a device yet.
+func (r *ruling) leavesOut(serial string) bool {
+	return r != nil && r.err == nil && r.rollout != nil && r.print != "" && !r.rollout.covers(serial, r.print)
 }
 
 // finding is a conclusion before it is known when the engine acts on it.
@@ -69,12 +80,12 @@ func (f *facts) find() finding {
 		return f.left()
 	case f.current != "" && f.current != f.acct.Name:
 		return finding{verdict: VerdictMoved, summary: fmt.Sprintf("account %s has it now: %s", f.current, f.reason),
-			rest: "the next sync or sweep of this account finds that it has left"}
+			rest: "this account finds out from Apple's feed, from its next sweep, or when it asks Apple for the device"}
 	case f.row.Problem != "":
 		return f.blocked()
 	case f.row.Profile == "" && f.row.Deferred != "":
 		return finding{verdict: VerdictDeferred, rest: "nothing happens before the roll-out comes to the device, or the rules change",
-			summary: "the roll-out of " + nameOf(&f.deferred, f.row.Deferred) + " has not come to it yet"}
+			summary: "the roll-out of " + f.deferredName() + " has not come to it yet"}
 	case f.row.Profile == "":
 		return finding{verdict: VerdictNothingWanted, summary: "no profile is wanted for it", rest: restQuiet}
 	}
@@ -140,7 +151,7 @@ func (f *facts) server() string {
 
 func (f *facts) blocked() finding {
 	g := finding{verdict: VerdictBlocked, act: "the rules, and Apple if need be, are asked again",
-		summary: "it cannot be told what is wanted, or Apple does not take it: " + clip(f.row.Problem),
+		summary: "something keeps Apple from being asked to assign a profile: " + clip(f.row.Problem),
 		do:      []string{"If that lasts, mend what the problem names in the rules or the profile."}}
 	switch {
 	case f.row.Profile == "":
@@ -201,7 +212,9 @@ func (f *facts) assigned() finding {
 		"Apple was seen to have %s%s, but its record has changed, which may be an old one", f.wantedName(), f.since(f.row.SatisfiedAt))}
 }
 
-func (f *facts) hasWanted() bool { return f.seen && f.dev.Present() && has(&f.dev, f.wanted.UUID) }
+func (f *facts) hasWanted() bool {
+	return f.seen && f.dev.Present() && holds(&f.row, &f.dev, f.wanted.UUID)
+}
 
 func (f *facts) since(t time.Time) string {
 	if t.IsZero() {
@@ -211,6 +224,15 @@ func (f *facts) since(t time.Time) string {
 }
 
 func (f *facts) wantedName() string { return nameOf(&f.wanted, f.row.Profile) }
+
+// deferredName is the profile that a roll-out has not brought yet, with how far that goes if the rules still say so.
+func (f *facts) deferredName() string {
+	name := nameOf(&f.deferred, f.row.Deferred)
+	if r := f.ruling; r.leavesOut(f.dev.Serial) && r.print == f.row.Deferred {
+		name += fmt.Sprintf(" (to %v percent of the devices)", r.rollout.Percent)
+	}
+	return name
+}
 
 func nameOf(p *storage.Profile, print string) string {
 	if name := profileName(p.Document); name != "" {
@@ -295,13 +317,23 @@ func (f *facts) next(x *AccountExplanation, g finding, held string, planAnew boo
 // because lists what led to the finding.
 func (f *facts) because() []string {
 	var why []string
+	if f.row.Profile != "" && !f.at.IsZero() {
+		why = append(why, fmt.Sprintf("%s is wanted since %s: %s", f.wantedName(), at(f.at, f.now), clip(orWords(f.decided.Reason, "no reason was given"))))
+	}
 	if f.seen && f.dev.Present() {
 		why = append(why, f.shows())
+		if f.row.Profile != "" && has(&f.dev, f.wanted.UUID) && !f.hasWanted() {
+			why = append(why, "that was assigned before the device came back to the account: it cannot fetch it, and needs it assigned again")
+		}
 		if f.row.State != storage.AssignmentSatisfied && f.row.Profile != "" && f.hasWanted() {
 			why = append(why, "that is the wanted profile already, which is noticed when the device is looked at")
 		}
 		if f.row.Profile != "" && f.row.Deferred != "" {
-			why = append(why, "the roll-out of "+nameOf(&f.deferred, f.row.Deferred)+" has not come to it yet: until then it keeps its profile")
+			why = append(why, "the roll-out of "+f.deferredName()+" has not come to it yet: until then it keeps its profile")
+		}
+		if r := f.ruling; r != nil && r.rollout != nil && r.rollout.PerHour > 0 && r.print == f.row.Profile &&
+			f.row.State == storage.AssignmentPending && f.row.Failures+f.row.Throttles == 0 && f.row.NextAttemptAt.After(f.now) {
+			why = append(why, fmt.Sprintf("it waits for its turn in a roll-out to %d devices an hour", r.rollout.PerHour))
 		}
 		if !f.dev.MigrationDeadline.IsZero() {
 			why = append(why, "it is being migrated to this MDM server, which must happen by "+at(f.dev.MigrationDeadline, f.now)+
@@ -363,12 +395,15 @@ func (f *facts) shows() string {
 // and what to do if it does not.
 func (f *facts) compareRules() (note string, planAnew bool, do []string) {
 	r := f.ruling
-	if r == nil || r.err != nil || r.print == f.row.Profile || r.print != "" && r.print == f.row.Deferred {
+	if r == nil || r.err != nil || r.print == f.row.Profile || r.print == f.row.Deferred && r.leavesOut(f.dev.Serial) {
 		return "", false, nil
 	}
 	want := "want nothing for it now"
 	if r.print != "" {
 		want = fmt.Sprintf("want profile %q for it now", clip(orWords(r.name, short(r.print))))
+	}
+	if r.leavesOut(f.dev.Serial) {
+		want += ", by a roll-out that has not come to it yet"
 	}
 	if r.why != "" {
 		want += " (" + clip(r.why) + ")"
@@ -376,7 +411,7 @@ func (f *facts) compareRules() (note string, planAnew bool, do []string) {
 	switch {
 	case f.cursor.Version > 0 && r.rules.Order < f.cursor.RulesOrder:
 		return "these rules " + want + ", but the account was planned with newer ones, which count", false, nil
-	case f.cursor.Version == 0 || f.cursor.Rules == r.rules.ID:
+	case f.cursor.Version == 0 || f.cursor.Rules == r.rules.ID && f.cursor.RulesOrder == r.rules.Order:
 		return "the rules " + want + ", though they have not changed since the account was planned: what they look up has, " +
 			"which is noticed when Apple's record or the rules change", false, []string{doPlan}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/enrollkit/enrollkit/activity"
 	"github.com/enrollkit/enrollkit/storage"
 )
 
@@ -69,6 +70,10 @@ var (
 		func(*facts) {},
 		func(f *facts) { f.dev.ProfileUUID, f.dev.ProfileStatus = "UUID-A", "pushed" },
 		func(f *facts) { f.dev.ProfileUUID, f.dev.ProfileStatus = "UUID-X", "assigned" },
+		func(f *facts) { // from an earlier stay in the account
+			f.dev.ProfileUUID, f.dev.ProfileStatus, f.dev.ProfileAssignedAt = "UUID-A", "pushed", f.now.Add(-9*time.Hour)
+			f.dev.AssignedAt = f.now.Add(-8 * time.Hour)
+		},
 		func(f *facts) { f.dev.ProfileUUID, f.dev.ProfileStatus = "UUID-A", "removed" },
 		func(f *facts) { f.dev.ProfileUUID, f.dev.ProfileStatus = "", "empty" },
 		func(f *facts) { f.dev.ProfileUUID, f.dev.ProfileStatus = "UUID-B", "of-the-future" },
@@ -106,6 +111,13 @@ var (
 		func(f *facts) { f.ruling = &ruling{rules: Rules{ID: "r0", Order: 4}, print: "bbbb", why: "the lab"} },
 		func(f *facts) { f.ruling = &ruling{rules: Rules{ID: "r1", Order: 5}, print: "bbbb"} },
 		func(f *facts) { f.ruling = &ruling{err: errors.New("directory is down")} },
+		func(f *facts) {
+			f.ruling = &ruling{rules: Rules{ID: "r1", Order: 5}, print: "dddddddddddddddd", rollout: &Rollout{Percent: 0}}
+			f.decided, f.at = activity.ProfileWanted{Reason: "the lab"}, f.now.Add(-time.Hour)
+		},
+		func(f *facts) {
+			f.ruling = &ruling{rules: Rules{ID: "r1", Order: 5}, print: f.row.Profile, rollout: &Rollout{Percent: 100, PerHour: 5}}
+		},
 	}
 )
 
@@ -165,7 +177,7 @@ func checkConclusion(t *testing.T, f *facts, good map[string]bool) {
 		good[s] = true
 	}
 	here := f.seen && f.dev.Present()
-	has := here && f.dev.ProfileUUID == "UUID-A" && f.dev.ProfileStatus == "pushed" && f.wanted.UUID == "UUID-A"
+	has := here && f.dev.ProfileUUID == "UUID-A" && f.dev.ProfileStatus == "pushed" && f.wanted.UUID == "UUID-A" && f.dev.AssignedAt.IsZero()
 	elsewhere := here && f.current == "other"
 	away := !here && f.seen || elsewhere
 	settled := slices.Contains([]Verdict{VerdictSatisfied, VerdictNothingWanted, VerdictDeferred, VerdictLeft, VerdictMoved}, x.Verdict)

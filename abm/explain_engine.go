@@ -1,6 +1,7 @@
 package abm
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,10 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/enrollkit/enrollkit/activity"
 	"github.com/enrollkit/enrollkit/storage"
 )
 
-// maxExplained limits the activities of an explanation, and the accounts that are asked about an unknown serial.
+// Limits of an explanation: its activities, and the accounts that are asked about an unknown serial.
 const (
 	maxActivities = 20
 	maxAccounts   = storage.MaxPageSize
@@ -103,6 +105,9 @@ func (e *Engine) facts(ctx context.Context, account, serial string, now time.Tim
 			return nil, err
 		}
 	}
+	if err := e.decided(ctx, f); err != nil {
+		return nil, err
+	}
 	if f.dev.ProfileUUID != "" {
 		all, err := e.store.ListProfiles(ctx, account)
 		if err != nil {
@@ -118,6 +123,26 @@ func (e *Engine) facts(ctx context.Context, account, serial string, now time.Tim
 	return f, ctx.Err()
 }
 
+// decided finds when and why the profile that f's row wants was decided. It is not known if the store keeps no activities, or
+// not so long.
+func (e *Engine) decided(ctx context.Context, f *facts) error {
+	store, ok := e.store.(storage.ActivityStore)
+	if !ok || f.row.Profile == "" {
+		return nil
+	}
+	acts, _, err := store.ListActivities(ctx, storage.ActivityFilter{
+		Account: f.row.Account, Serial: f.row.Serial, Kind: activity.ProfileWanted{}.Kind(), Newest: true,
+	}, storage.Page{Limit: 1})
+	if err != nil || len(acts) == 0 {
+		return err
+	}
+	ev, err := activity.Parse(acts[0])
+	if w, ok := ev.(*activity.ProfileWanted); err == nil && ok && w.Fingerprint == f.row.Profile {
+		f.decided, f.at = *w, acts[0].At
+	}
+	return nil // one that cannot be read was written by another version
+}
+
 // found makes a record that is missing no error.
 func found[T any](record T, err error) (T, bool, error) {
 	if errors.Is(err, storage.ErrNotFound) {
@@ -130,7 +155,12 @@ func found[T any](record T, err error) (T, bool, error) {
 // rule asks the resolver about one device.
 func (e *Engine) rule(ctx context.Context, d storage.Device) *ruling {
 	decision := decide(ctx, e.resolver, []storage.Device{d})[0]
-	r := &ruling{rules: e.resolver.Rules(), why: decision.Reason, err: decision.Err}
+	r := &ruling{why: decision.Reason, rollout: decision.Rollout, err: cmp.Or(decision.Err, decision.Rollout.check())}
+	if rules, err := e.rules(); err == nil {
+		r.rules = rules
+	} else {
+		r.err = cmp.Or(r.err, err)
+	}
 	if r.err == nil && decision.Profile != nil {
 		r.name = decision.Profile.ProfileName
 		r.print, _, r.err = encoded(decision.Profile)

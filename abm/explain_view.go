@@ -28,6 +28,7 @@ func (f *facts) view() AccountExplanation {
 	}
 	if f.planned {
 		x.Assignment = viewAssignment(&f.row)
+		x.Assignment.WantedSince, x.Assignment.WantedReason = f.at, f.decided.Reason
 	}
 	if r := f.ruling; r != nil {
 		x.Rule = &ExplainedRule{Reason: r.why}

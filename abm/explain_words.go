@@ -13,7 +13,7 @@ import (
 var meanings = map[string]string{
 	"":                          "the outcome is not known: the call was cut off, or failed as a whole",
 	string(ResultSuccess):       "Apple has accepted the assignment",
-	string(ResultFailed):        "Apple did not assign the profile and does not say why",
+	string(ResultFailed):        "Apple did not assign the profile and does not say why; it may be that the device was assigned too often",
 	string(ResultNotAccessible): "Apple says that the device is not in this account, or does not exist",
 	string(ResultThrottled):     "Apple takes no assignment for this device for a while, as it was assigned too often",
 	resultMissing:               "Apple's answer does not name the device",

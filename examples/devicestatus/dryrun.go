@@ -7,7 +7,6 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/enrollkit/enrollkit/abm"
 	"github.com/enrollkit/enrollkit/examples/internal/sqlitedb"
@@ -23,7 +22,7 @@ func dryRun(ctx context.Context, db *sqlitedb.DB, c config, stdout io.Writer) er
 	if err != nil {
 		return err
 	}
-	opts := abm.DryRunOptions{Samples: c.samples, DevicesPerHour: c.perHour}
+	opts := abm.DryRunOptions{Samples: c.samples}
 	if c.samples == 0 {
 		opts.Samples = -1
 	}
@@ -88,8 +87,11 @@ func accountText(a *abm.DryRunAccount) string {
 	if a.Throttled > 0 {
 		fmt.Fprintf(&b, "  Apple throttles %d of them, which wait\n", a.Throttled)
 	}
-	if a.RolloutSeconds > 0 {
-		fmt.Fprintf(&b, "  the roll-out takes %v\n", time.Duration(a.RolloutSeconds)*time.Second)
+	if n := a.Outcomes[abm.OutcomeDeferred]; n > 0 {
+		fmt.Fprintf(&b, "  the roll-out leaves out %d more\n", n)
+	}
+	if !a.RolloutEndsAt.IsZero() {
+		fmt.Fprintf(&b, "  begun now, the roll-out comes to the last of them at %s\n", date(a.RolloutEndsAt))
 	}
 	if a.Outranked {
 		b.WriteString("  these rules would not be used: the account was planned with rules of a higher order\n")

@@ -36,16 +36,17 @@ flags:
   -rules file    with -explain: the rules of the server, to say which of them decides; without, what is stored must do
   -dry-run file  try rules, or a profile for all devices
   -samples n     with -dry-run: how many serials of each group are printed (default 5)
-  -per-hour n    with -dry-run: devices per hour of a roll-out, to print how long it takes
   -h             print this help
 
 files:
   A file with a "rules" key is a list of rules, any other a profile in Apple's format, which is for all devices. The first rule
   that applies decides. A list that is left out does not narrow, and a rule without profile leaves its devices alone. A profile is
-  written out, or the name of its file, seen from the folder of the rules. Devices that no rule applies to are left alone.
+  written out, or the name of its file, seen from the folder of the rules. With a rollout only so many percent of the devices that
+  have another profile get it, so many an hour. Devices that no rule applies to are left alone.
     {"order": 1, "rules": [
       {"name": "the lab", "accounts": ["acme"], "serials": ["C02A", "C02B"]},
-      {"name": "kiosks", "assetTags": ["KIOSK"], "models": ["iPad Air"], "profile": "kiosk.json"},
+      {"name": "kiosks", "assetTags": ["KIOSK"], "models": ["iPad Air"], "profile": "kiosk.json",
+       "rollout": {"percent": 10, "perHour": 100}},
       {"name": "Macs", "families": ["Mac"], "profile": {"profile_name": "Macs", "url": "https://mdm.example.com/enroll"}}
     ]}
 
@@ -92,7 +93,6 @@ type config struct {
 	json, explain bool
 	rules, dryRun string // files
 	samples       int
-	perHour       int
 	serials       []string
 }
 
@@ -108,7 +108,6 @@ func parse(args []string, stdin io.Reader) (config, error) {
 	f.StringVar(&c.rules, "rules", "", "")
 	f.StringVar(&c.dryRun, "dry-run", "", "")
 	f.IntVar(&c.samples, "samples", 5, "")
-	f.IntVar(&c.perHour, "per-hour", 0, "")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return c, err
@@ -136,8 +135,8 @@ func parse(args []string, stdin io.Reader) (config, error) {
 		{!dry && len(c.serials) == 0, "name at least one serial"},
 		{given["rules"] && !c.explain, "-rules is for -explain"},
 		{given["account"] && c.explain, "-explain is about all accounts"},
-		{(given["samples"] || given["per-hour"]) && !dry, "-samples and -per-hour are for -dry-run"},
-		{c.samples < 0 || c.perHour < 0, "-samples and -per-hour cannot be negative"},
+		{given["samples"] && !dry, "-samples is for -dry-run"},
+		{c.samples < 0, "-samples cannot be negative"},
 	} {
 		if wrong.is {
 			return c, fmt.Errorf("%s; %w", wrong.what, errUsage)

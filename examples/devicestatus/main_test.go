@@ -128,14 +128,14 @@ func TestDryRunOfRules(t *testing.T) {
 	file(t, dir, "kiosk.json", `{"profile_name": "Kiosk", "url": "https://mdm.example.com/kiosk"}`)
 	rules := file(t, dir, "rules.json", `{"order": 2, "rules": [
 		{"name": "the lab", "accounts": ["other"], "serials": ["C02A"]},
-		{"name": "kiosks", "families": ["iPad"], "models": ["iPad Air"], "profile": "kiosk.json"},
+		{"name": "kiosks", "families": ["iPad"], "models": ["iPad Air"], "profile": "kiosk.json", "rollout": {"perHour": 10}},
 		{"name": "Macs", "families": ["Mac"]}
 	]}`)
-	out, err := printed(t, "-dir", dir, "-dry-run", rules, "-per-hour", "10")
+	out, err := printed(t, "-dir", dir, "-dry-run", rules)
 	require.NoError(t, err)
 	assert.Regexp(t, `acme +assign +1 +"Default enrollment profile" +"Kiosk" +kiosks +DMQA\n`, out)
 	assert.Regexp(t, `acme +left_alone +1 +"Default enrollment profile" +- +Macs +C02A\n`, out)
-	assert.Contains(t, out, "account acme: devices 2, to assign 1; calls to Apple at least 1 to assign and 1 to define\n  the roll-out takes 6m0s\n")
+	assert.Contains(t, out, "account acme: devices 2, to assign 1; calls to Apple at least 1 to assign and 1 to define\n  begun now, the roll-out comes to")
 	assert.Contains(t, out, `url: "https://mdm.example.com/mdm/sso" -> "https://mdm.example.com/kiosk"`)
 
 	out, err = printed(t, "-dir", dir, "-dry-run", filepath.Join(dir, "kiosk.json"), "-json", "-samples", "0", "-account", "acme")
@@ -156,6 +156,7 @@ func TestRefusesRules(t *testing.T) {
 		"an empty entry": {`{"rules": [{"families": [""]}]}`, "rule 1: an entry of the families is empty"},
 		"no such file":   {`{"rules": [{"name": "lab", "profile": "missing.json"}]}`, "lab: open "},
 		"a profile":      {`{"profile_name": "x"}`, "CONFIG_URL_REQUIRED"},
+		"a roll-out":     {`{"rules": [{"rollout": {"percent": 101}}]}`, "101 percent"},
 		"a number":       {`{"rules": [{"profile": 7}]}`, "not a well-formed JSON object"},
 	} {
 		_, err := readRules(file(t, dir, "rules.json", tt.text))
@@ -185,8 +186,8 @@ func TestRefuses(t *testing.T) {
 		"needs a file":         {"-dir", dir, "-dry-run", ""},
 		"is for -explain":      {"-dir", dir, "-rules", "x.json", "C02A"},
 		"about all accounts":   {"-dir", dir, "-explain", "-account", "acme", "C02A"},
-		"are for -dry-run":     {"-dir", dir, "-samples", "3", "C02A"},
-		"cannot be negative":   {"-dir", dir, "-dry-run", "x.json", "-per-hour", "-1"},
+		"is for -dry-run":      {"-dir", dir, "-samples", "3", "C02A"},
+		"cannot be negative":   {"-dir", dir, "-dry-run", "x.json", "-samples", "-1"},
 		"no such file":         {"-dir", dir, "-dry-run", "nowhere.json"},
 		"nowhere.json: no suc": {"-dir", dir, "-explain", "-rules", "nowhere.json", "C02A"},
 	} {

@@ -30,6 +30,24 @@ type fileEntry struct {
 	Models    []string        `json:"models"`
 	AssetTags []string        `json:"assetTags"`
 	Profile   json.RawMessage `json:"profile"`
+	Rollout   *fileRollout    `json:"rollout"`
+}
+
+// fileRollout is a staged roll-out; percent counts as 100 if it is left out.
+type fileRollout struct {
+	Percent *float64 `json:"percent"`
+	PerHour int      `json:"perHour"`
+}
+
+func (r *fileRollout) rollout() *abm.Rollout {
+	if r == nil {
+		return nil
+	}
+	out := &abm.Rollout{Percent: 100, PerHour: r.PerHour}
+	if r.Percent != nil {
+		out.Percent = *r.Percent
+	}
+	return out
 }
 
 // readRules returns the rules of a file, or those that give all devices the profile in it. Its errors are errUsage, all
@@ -88,7 +106,8 @@ func parseRules(doc []byte, dir string) (abm.Resolver, error) {
 			wrong = errors.Join(wrong, fmt.Errorf("%s: %w", e.Name, err))
 		}
 		rules.Rules = append(rules.Rules, abm.Rule{
-			Name: e.Name, Accounts: e.Accounts, Serials: e.Serials, Families: e.Families, Models: e.Models, AssetTags: e.AssetTags, Profile: p,
+			Name: e.Name, Accounts: e.Accounts, Serials: e.Serials, Families: e.Families, Models: e.Models, AssetTags: e.AssetTags,
+			Profile: p, Rollout: e.Rollout.rollout(),
 		})
 	}
 	if wrong != nil {
