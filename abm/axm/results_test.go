@@ -107,6 +107,7 @@ func TestResultsAreFetchedWithoutTheToken(t *testing.T) {
 	}
 	_, err = c.ActivityResults(t.Context(), &Activity{})
 	require.ErrorIs(t, err, ErrNoResults)
+	status, body = 200, "serial,status\nS1,UPDATED\n" // so that only the URL is wrong
 	for _, u := range []string{"http://store.example.com/f", "file:///etc/passwd", "/f", "%", "https:///f"} {
 		_, err = c.ActivityResults(t.Context(), &Activity{DownloadURL: u})
 		require.ErrorIs(t, err, ErrBadResponse, u)
