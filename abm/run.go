@@ -100,6 +100,8 @@ func (e *Engine) watch(ctx context.Context, account string) {
 		case errors.Is(err, storage.ErrLeaseHeld), errors.Is(err, storage.ErrLeaseLost):
 			// Another engine is at it. Jitter keeps the waiting engines apart.
 			wait = e.s.leaseTTL/4 + rand.N(e.s.leaseTTL/4)
+		case e.gone(ctx, account):
+			wait = e.s.poll // until Run finds out too
 		default:
 			failed = true
 			pause.hint = hint(err)
@@ -116,6 +118,12 @@ func (e *Engine) watch(ctx context.Context, account string) {
 			pause.Reset()
 		}
 	}
+}
+
+// gone reports whether the account was deleted, maybe while it was worked on.
+func (e *Engine) gone(ctx context.Context, account string) bool {
+	_, err := e.store.GetAccount(ctx, account)
+	return errors.Is(err, storage.ErrNotFound)
 }
 
 // work does all that is due for an account, in the slow lane if its last work failed. It returns when something will be due

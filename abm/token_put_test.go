@@ -76,7 +76,7 @@ func TestPutTokenOfAnotherServer(t *testing.T) {
 		func() error { _, err := e.SyncOnce(ctx, "school"); return err },
 		func() error { _, err := e.SweepOnce(ctx, "school"); return err },
 		func() error { _, err := e.AssignOnce(ctx, "school"); return err },
-		func() error { _, err := e.work(ctx, "school"); return err },
+		func() error { _, err := e.work(ctx, "school", false); return err },
 	} {
 		err := do()
 		require.ErrorIs(t, err, ErrOtherServer)
