@@ -15,8 +15,8 @@ import (
 // assignments so far. Nothing is wanted for devices that are not in the account, and the resolver is not asked for them.
 func (s *step) desires(ctx context.Context, sights []sighting, old map[string]storage.Assignment) ([]desire, error) {
 	out := make([]desire, len(sights))
-	var devices []storage.Device
-	var at []int // where in out
+	devices := make([]storage.Device, 0, len(sights))
+	at := make([]int, 0, len(sights)) // where in out
 	for i := range sights {
 		d := &sights[i].row
 		if !d.Present() {

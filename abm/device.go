@@ -97,14 +97,14 @@ func (d *Device) Digest() storage.Digest { return d.digest }
 
 // record returns the device as it is stored. Strings are copied, as they share the memory of the page.
 func (d *Device) record(account string, now time.Time) storage.Device {
-	return storage.Device{
+	r := storage.Device{
 		Account:           account,
-		Serial:            strings.Clone(d.SerialNumber),
-		Model:             strings.Clone(d.Model),
-		Family:            strings.Clone(d.DeviceFamily),
-		OS:                strings.Clone(d.OS),
-		ProfileUUID:       strings.Clone(d.ProfileUUID),
-		ProfileStatus:     strings.Clone(string(d.ProfileStatus)),
+		Serial:            d.SerialNumber,
+		Model:             d.Model,
+		Family:            d.DeviceFamily,
+		OS:                d.OS,
+		ProfileUUID:       d.ProfileUUID,
+		ProfileStatus:     string(d.ProfileStatus),
 		ProfileAssignedAt: d.ProfileAssignTime,
 		ProfilePushedAt:   d.ProfilePushTime,
 		AssignedAt:        d.DeviceAssignedDate,
@@ -114,5 +114,22 @@ func (d *Device) record(account string, now time.Time) storage.Device {
 		Digest:            d.digest,
 		FirstSeenAt:       now,
 		UpdatedAt:         now,
+	}
+	cloneTogether(&r.Serial, &r.Model, &r.Family, &r.OS, &r.ProfileUUID, &r.ProfileStatus)
+	return r
+}
+
+// cloneTogether clones strings into one allocation for all of them.
+func cloneTogether(fields ...*string) {
+	var all strings.Builder
+	size := 0
+	for _, f := range fields {
+		size += len(*f)
+	}
+	all.Grow(size)
+	for _, f := range fields {
+		at := all.Len()
+		all.WriteString(*f)
+		*f = all.String()[at:]
 	}
 }

@@ -205,13 +205,14 @@ func (s *step) compare(ctx context.Context, devs []Device) ([]sighting, error) {
 		return nil, err
 	}
 	now := s.e.s.now()
-	var sights []sighting
+	sights := s.room.sights[:0]
 	for _, d := range differ {
 		old, known := stored[d.SerialNumber]
 		if sg, ok := merge(old, known, d, s.account, now); ok {
 			sights = append(sights, sg)
 		}
 	}
+	s.room.sights = sights
 	return sights, nil
 }
 
@@ -250,7 +251,8 @@ func (s *step) planned(ctx context.Context, sights []sighting) (storage.Inventor
 		return c, err
 	}
 	now := s.e.s.now()
-	var evs []activity.Event
+	c.Devices, c.Assignments = s.room.devices[:0], s.room.assignments[:0]
+	evs := s.room.events[:0]
 	for i := range sights {
 		sg := &sights[i]
 		c.Devices = append(c.Devices, sg.row)
@@ -261,5 +263,15 @@ func (s *step) planned(ctx context.Context, sights []sighting) (storage.Inventor
 		}
 	}
 	c.Activities = s.activities(evs)
+	s.room.devices, s.room.assignments, s.room.events = c.Devices, c.Assignments, evs
 	return c, nil
+}
+
+// room is what observe fills for each page and is done with before the next one. It is used again, as a fleet that is read for
+// the first time would otherwise leave half of its memory behind as garbage.
+type room struct {
+	sights      []sighting
+	devices     []storage.Device
+	assignments []storage.Assignment
+	events      []activity.Event
 }

@@ -46,7 +46,7 @@ type serialsRequest struct {
 //
 //abm:operation POST /server/devices
 func (c *Client) FetchDevices(ctx context.Context, cursor string, limit int) (*DevicePage, error) {
-	return c.page(ctx, opFetchDevices, "server/devices", cursor, limit)
+	return c.newPage(ctx, opFetchDevices, "server/devices", cursor, limit)
 }
 
 // SyncDevices returns one page of changes since cursor. A device may appear more than once; its latest OpDate wins.
@@ -59,19 +59,23 @@ func (c *Client) FetchDevices(ctx context.Context, cursor string, limit int) (*D
 //
 //abm:operation POST /devices/sync
 func (c *Client) SyncDevices(ctx context.Context, cursor string, limit int) (*DevicePage, error) {
-	return c.page(ctx, opSyncDevices, "devices/sync", cursor, limit)
+	return c.newPage(ctx, opSyncDevices, "devices/sync", cursor, limit)
 }
 
-func (c *Client) page(ctx context.Context, op, path, cursor string, limit int) (*DevicePage, error) {
-	var p *DevicePage
-	err := c.do(ctx, call{
-		op: op, method: http.MethodPost, path: path, in: pageRequest{Cursor: cursor, Limit: limit},
-		out: func(body []byte) (err error) { p, err = decodePage(body, cmp.Or(limit, defaultLimit)); return err },
-	})
-	if err != nil {
+func (c *Client) newPage(ctx context.Context, op, path, cursor string, limit int) (*DevicePage, error) {
+	p := new(DevicePage)
+	if err := c.page(ctx, op, path, cursor, limit, p); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// page reads a page into p, whose array of devices is used again.
+func (c *Client) page(ctx context.Context, op, path, cursor string, limit int, p *DevicePage) error {
+	return c.do(ctx, call{
+		op: op, method: http.MethodPost, path: path, in: pageRequest{Cursor: cursor, Limit: limit},
+		out: func(body []byte) error { return p.decode(body, cmp.Or(limit, defaultLimit)) },
+	})
 }
 
 // DeviceDetails returns Apple's records of serials, at most [MaxLimit], by serial. ResponseStatus of each says

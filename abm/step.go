@@ -35,6 +35,8 @@ type step struct {
 	byUUID   map[string]storage.Profile          // the same by Apple's UUID, all of them; nil until it was asked for
 	prints   map[*depprofile.Profile]fingerprint // of what the resolver returned in this step, at most maxPrints
 
+	room room // of the page before
+
 	head      storage.Assignment // the first of the assignments that were due last
 	undefined map[string]error   // by fingerprint: profiles that could not be defined in this step
 	undecided int                // devices for which no profile was decided in this step

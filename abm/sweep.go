@@ -60,8 +60,9 @@ func (s *step) sweep(ctx context.Context) (res SyncResult, err error) {
 		return res, err
 	}
 	cursors := map[string]bool{"": true}
+	var page DevicePage // its array is used again
 	for cursor, more := "", true; more; {
-		page, err := s.page(ctx, cursor, storage.PhaseFetch)
+		err := s.page(ctx, cursor, storage.PhaseFetch, &page)
 		if errors.Is(err, ErrCursorExhausted) && cursor != "" {
 			break
 		}

@@ -119,8 +119,10 @@ func (s *step) read(ctx context.Context, cursor string, phase storage.CursorPhas
 	}
 	seen := map[string]bool{cursor: true}
 	reset := false
+	// There is no room in the channel: whoever takes a page is done with the one before, which is filled again.
+	page, before := new(DevicePage), new(DevicePage)
 	for {
-		page, err := s.page(ctx, cursor, phase)
+		err := s.page(ctx, cursor, phase, page)
 		switch {
 		case errors.Is(err, ErrCursorExhausted) && phase == storage.PhaseFetch && cursor != "":
 			phase = storage.PhaseSync
@@ -154,14 +156,16 @@ func (s *step) read(ctx context.Context, cursor string, phase storage.CursorPhas
 		}
 		cursor, phase = page.Cursor, p.after
 		seen[cursor] = true
+		page, before = before, page
 	}
 }
 
-func (s *step) page(ctx context.Context, cursor string, phase storage.CursorPhase) (*DevicePage, error) {
+// page reads a page into p, whose array of devices is used again.
+func (s *step) page(ctx context.Context, cursor string, phase storage.CursorPhase, p *DevicePage) error {
 	if phase == storage.PhaseSync {
-		return s.apple().SyncDevices(ctx, cursor, s.limit(http.MethodPost, "/devices/sync"))
+		return s.apple().page(ctx, opSyncDevices, "devices/sync", cursor, s.limit(http.MethodPost, "/devices/sync"), p)
 	}
-	return s.apple().FetchDevices(ctx, cursor, s.limit(http.MethodPost, "/server/devices"))
+	return s.apple().page(ctx, opFetchDevices, "server/devices", cursor, s.limit(http.MethodPost, "/server/devices"), p)
 }
 
 // store stores one page, or that the cursor was refused.

@@ -17,8 +17,8 @@ func (s *Store) AppendActivities(ctx context.Context, acts ...storage.Activity) 
 func (s *Store) appendActivities(acts []storage.Activity) {
 	for _, a := range acts {
 		a = cloneActivity(a)
-		a.Seq = int64(len(s.activities)) + 1
-		s.activities = append(s.activities, a)
+		a.Seq = int64(s.activities.size) + 1
+		s.activities.add(a)
 	}
 }
 
@@ -34,18 +34,18 @@ func (s *Store) ListActivities(ctx context.Context, f storage.ActivityFilter, p 
 	first := int(max(f.AfterSeq, 0)) // the index of the first activity after AfterSeq
 	i, step := first, 1
 	if f.Newest {
-		i, step = len(s.activities)-1, -1
+		i, step = s.activities.size-1, -1
 	}
 	if p.After != "" {
 		key, ok := pagecursor.Decode(p.After, "activities", filter)
 		seq, err := strconv.Atoi(key)
-		if !ok || err != nil || seq < 1 || seq > len(s.activities) {
+		if !ok || err != nil || seq < 1 || seq > s.activities.size {
 			return nil, "", fail("list", "activities", storage.ErrBadCursor)
 		}
 		i = seq - 1 + step
 	}
-	for ; i >= first && i < len(s.activities); i += step {
-		a := &s.activities[i]
+	for ; i >= first && i < s.activities.size; i += step {
+		a := s.activities.at(i)
 		if !matches(&f, a) {
 			continue
 		}

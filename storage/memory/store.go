@@ -28,7 +28,7 @@ type Store struct {
 	effects     map[string]claimable[storage.Effect] // unfinished ones
 	finished    map[string]struct{}                  // IDs of finished effects
 	leases      map[string]storage.Lease             // Owner is empty once released
-	activities  []storage.Activity                   // Seq is the index plus one
+	activities  log                                  // Seq is the index plus one
 }
 
 var _ storage.Store = (*Store)(nil)
@@ -143,13 +143,16 @@ func page[T any](l listing[T], m map[string]T, p storage.Page) (records []T, nex
 
 // pick returns copies of the records with these keys, in the order of the keys.
 func pick[T any](m map[string]T, keys []string, clone func(T) T) []T {
-	keys = slices.Clone(keys)
-	slices.Sort(keys)
-	var out []T
-	for _, key := range slices.Compact(keys) {
-		if v, ok := m[key]; ok {
-			out = append(out, clone(v))
+	var found []string
+	for _, key := range keys {
+		if _, ok := m[key]; ok {
+			found = append(found, key)
 		}
+	}
+	slices.Sort(found)
+	var out []T
+	for _, key := range slices.Compact(found) {
+		out = append(out, clone(m[key]))
 	}
 	return out
 }
