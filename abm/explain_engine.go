@@ -23,8 +23,9 @@ const (
 // Explain says why the device with a serial has the profile it has, or none, what happens next and when, for every account
 // that knows it. A serial that no account knows is no error but VerdictUnknown, with what can be done about it.
 //
-// It reads the store, and asks the resolver about the device; it asks nothing of Apple and changes nothing. Activities are
-// part of it if the store is a storage.ActivityStore.
+// It reads the store, and asks the resolver about the device; it asks nothing of Apple and changes nothing. Records are read one
+// after the other, so that of a device that is worked on at the time they may be of different moments. Activities are part of it
+// if the store is a storage.ActivityStore.
 func (e *Engine) Explain(ctx context.Context, serial string) (Explanation, error) {
 	now := e.s.now()
 	x := Explanation{Serial: serial, At: now.UTC()}
