@@ -124,7 +124,7 @@ func TestMigration(t *testing.T) {
 
 func TestMigrationMovesLocksAndAsksForAFittingProfile(t *testing.T) {
 	t.Parallel()
-	s, _, n, c, o := twoServers(t, "A", "B", "C")
+	s, _, n, c, o := twoServers(t, "A", "B", "C", "D")
 	deadline := c.clock.Now().Add(time.Hour)
 	for _, member := range []string{"is_multi_user", "is_return_to_service"} {
 		id := c.define(`{"profile_name":"p","url":"https://e.org/","` + member + `":true}`)
@@ -148,9 +148,13 @@ func TestMigrationMovesLocksAndAsksForAFittingProfile(t *testing.T) {
 	assert.Contains(t, o.call("POST", "/device/activationlock", `{"device":"B"}`).body, "SUCCESS")
 	require.NoError(t, s.CancelMigration("C"))
 	assert.True(t, locked("C"), "it never moved")
-	_, err = s.ActivationRecord("B")
+
+	require.NoError(t, s.Migrate(n, deadline, "D"))
+	assert.Contains(t, o.call("POST", "/device/activationlock", `{"device":"D"}`).body, "SUCCESS")
+	o.devices("POST", "/profile/devices", o.define(simpleProfile), "D")
+	_, err = s.ActivationRecord("D")
 	require.NoError(t, err)
-	assert.True(t, locked("B"), "the new server's stays")
+	assert.True(t, locked("D"), "the new server's stays")
 }
 
 func TestReplacement(t *testing.T) {
