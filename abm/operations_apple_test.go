@@ -19,7 +19,6 @@ type asked struct {
 	op   string // as the simulator names it
 	call func(context.Context, *Client) (any, error)
 	want any // nil: anything
-	err  error
 }
 
 // school is an organization that takes part in everything, with two devices, a defined profile and a roster, on a real
