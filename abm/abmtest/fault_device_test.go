@@ -106,7 +106,14 @@ func testOldProfile(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, id, record.ProfileUUID)
 	require.NoError(t, s.Assign(m, "A"))
-	assert.Equal(t, []any{id, id, id}, pluck(c.news(), "profile_uuid"), "assigning it again in the portal, too")
+	assert.Equal(t, []any{id, id, id}, pluck(c.news(), "profile_uuid"))
+
+	s, c, id = assigned(t, "C")
+	m, err = s.MDMServer("Fleet")
+	require.NoError(t, err)
+	set(t, s, abmtest.Fault{Kind: abmtest.FaultOldProfile})
+	require.NoError(t, s.Assign(m, "C"))
+	assert.Equal(t, []any{id}, pluck(c.news(), "profile_uuid"), "assigning it again in the portal does it, too")
 }
 
 func testRemovedStatus(t *testing.T) {
