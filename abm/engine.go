@@ -179,6 +179,9 @@ func (e *Engine) with(ctx context.Context, account string, f func(context.Contex
 		err = s.identify(held.ctx)
 	}
 	if err == nil {
+		err = s.noteRules(held.ctx)
+	}
+	if err == nil {
 		err = f(held.ctx, s)
 		s.report()
 	}

@@ -48,6 +48,21 @@ func (e *Engine) planAt(cur *storage.Cursor, now time.Time) (time.Time, bool, er
 	return late(cur.Account, g.plan.at, e.s.syncEvery, now), true, nil
 }
 
+// severalRules stands for the rules of an account that may have devices planned with several: it is no rules' ID.
+const severalRules = "(several)"
+
+// noteRules records that what is planned from now on may go by other rules than the fleet was planned with. Without it, rules
+// that come back before all devices were planned anew would look as if they had never been gone.
+func (s *step) noteRules(ctx context.Context) error {
+	cur, err := s.cursor(ctx)
+	if err != nil || cur.Version == 0 || cur.Rules == "" || cur.Rules == severalRules || cur.Rules == s.rules.ID ||
+		s.rules.Order < cur.RulesOrder {
+		return err
+	}
+	_, err = s.observe(ctx, nil, func(cur *storage.Cursor) { cur.Rules = severalRules }, nil)
+	return err
+}
+
 // replan asks the resolver for all devices and stores what is wanted where it differs. The rules are recorded at the end: if
 // it is interrupted it begins again, and finds nothing to change in what it had done.
 func (s *step) replan(ctx context.Context) (changed int, err error) {
