@@ -20,8 +20,6 @@ import (
 
 var sequences = flag.Int("sequences", 50, "random sequences that TestConverges goes through")
 
-const beta = "beta"
-
 // Whatever an administrator, the devices, the network and Apple have done in whatever order, and whenever the process died:
 // once the faults are over, Apple shows for every device what is wanted, within a bounded number of rounds. No device was
 // assigned what Apple showed it to have already, and the activities tell all that the store came to hold.
