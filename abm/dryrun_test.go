@@ -162,6 +162,21 @@ func TestDryRunOfRollout(t *testing.T) {
 			}
 		}
 	}
+
+	// Other rules while that is under way: the hours that were taken so far do not count.
+	rules = static(t, Rule{Profile: testProfile("Newer"), Rollout: &Rollout{Percent: 100, PerHour: 30}})
+	ends := w.dryRun(t, rules, DryRunOptions{}).Accounts[0].RolloutEndsAt
+	e, err = New(w.store, w.sealer, rules, w.opts...)
+	require.NoError(t, err)
+	_, err = e.PlanOnce(t.Context(), acme)
+	require.NoError(t, err)
+	last = time.Time{}
+	for _, row := range w.rows(t) {
+		if row.NextAttemptAt.After(last) {
+			last = row.NextAttemptAt
+		}
+	}
+	assert.Equal(t, last, ends.UTC())
 }
 
 func TestDryRunOfWhatGoesWrong(t *testing.T) {
