@@ -5,11 +5,12 @@ SHELL := bash
 GO ?= go
 FUZZTIME ?= 10s
 BENCHTIME ?= 1s
+BENCHFLAGS ?=
 GOLANGCI_VERSION := v2.15.0
 GOLANGCI_PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 
 # The root module and the nested ones that exist.
-MODULES := . $(patsubst %/go.mod,%,$(wildcard examples/go.mod internal/backendtest/go.mod))
+MODULES := . $(patsubst %/go.mod,%,$(wildcard examples/go.mod internal/backendtest/go.mod internal/bench/go.mod))
 
 .PHONY: help
 help: ## Show this list
@@ -40,7 +41,11 @@ test-fuzz: ## Run each fuzz target for FUZZTIME (default 10s)
 	done
 
 .PHONY: bench
-bench: ## Run all benchmarks for BENCHTIME each (default 1s)
+bench: ## Compare with nanodep, as ratios (BENCH_FULL=1: with a million devices too; BENCHFLAGS: see -help)
+	@$(GO) -C internal/bench run . $(BENCHFLAGS)
+
+.PHONY: bench-all
+bench-all: ## Run all Go benchmarks for BENCHTIME each (default 1s)
 	@for m in $(MODULES); do echo "== benchmarks: $$m"; $(GO) -C "$$m" test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...; done
 
 .PHONY: lint
