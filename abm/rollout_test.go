@@ -67,7 +67,9 @@ func (w *world) assignCalls() int {
 	return n
 }
 
-func staged(name string, r *Rollout) Rule { return Rule{Name: name, Profile: testProfile(name), Rollout: r} }
+func staged(name string, r *Rollout) Rule {
+	return Rule{Name: name, Profile: testProfile(name), Rollout: r}
+}
 
 func TestRolloutByPercent(t *testing.T) {
 	t.Parallel()
@@ -276,5 +278,7 @@ func TestRolloutIsPartOfRules(t *testing.T) {
 }
 
 func decideBadRollout(p *depprofile.Profile) func(context.Context, storage.Device) Decision {
-	return func(context.Context, storage.Device) Decision { return Decision{Profile: p, Rollout: &Rollout{Percent: 101}} }
+	return func(context.Context, storage.Device) Decision {
+		return Decision{Profile: p, Rollout: &Rollout{Percent: 101}}
+	}
 }
