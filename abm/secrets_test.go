@@ -139,7 +139,7 @@ func TestSecretsStayInside(t *testing.T) {
 		_, err = accts.InspectToken(ctx, "school", bad)
 		out.see(err)
 	}
-	acct, err = accts.PutToken(ctx, "school", tokenOf(w.entry))
+	_, err = accts.PutToken(ctx, "school", tokenOf(w.entry))
 	require.NoError(t, err)
 	w.apple.SetTermsSigned(false)
 	run()
