@@ -42,8 +42,8 @@
 // A token file is opened with whichever of the account's key pairs it was encrypted to. [Accounts.InspectToken] shows what it
 // is about; [Accounts.ImportToken] refuses another server's, and changes key pair and token in one write. Calls that Apple
 // refuses because the token was renewed meanwhile are repeated with the new one. An activity tells 30, 14, 7 and 1 days
-// before a token ends, and when it has. Apple refuses the old
-// token as soon as it issues the new one: import it when it is downloaded, as calls in between fail.
+// before a token ends, and when it has. Apple refuses the old token as soon as it issues the new one: import that when it
+// is downloaded, as calls in between fail.
 //
 // [Accounts.MAIDToken] answers the GetToken check-in for Managed Apple Accounts. Package depstore shares accounts with
 // programs that are built on nanodep.
