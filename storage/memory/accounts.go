@@ -68,7 +68,7 @@ func (s *Store) ListAccounts(ctx context.Context, p storage.Page) ([]storage.Acc
 	}
 	defer s.mu.Unlock()
 	l := listing[storage.Account]{name: "accounts", match: all[storage.Account], clone: cloneAccount}
-	accounts, next, err := page(l, s.accounts, p)
+	accounts, next, err := page(l, s.accounts, sortedKeys(s.accounts), p)
 	return accounts, next, fail("list accounts", "", err)
 }
 
@@ -84,6 +84,8 @@ func (s *Store) DeleteAccount(ctx context.Context, name string, acts ...storage.
 		delete(s.nanodep, name)
 		delete(s.devices, name)
 		delete(s.assignments, name)
+		s.deviceKeys.changed(name)
+		s.assignKeys.changed(name)
 		for key := range s.keyPairs {
 			if key.account == name {
 				delete(s.keyPairs, key)

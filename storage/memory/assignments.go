@@ -63,7 +63,7 @@ func (s *Store) ListAssignments(ctx context.Context, f storage.AssignmentFilter,
 		match:  func(a *storage.Assignment) bool { return f.State == "" || a.State == f.State },
 		clone:  same[storage.Assignment],
 	}
-	assignments, next, err := page(l, s.assignments[f.Account], p)
+	assignments, next, err := page(l, s.assignments[f.Account], keys(s.assignKeys, f.Account, s.assignments[f.Account]), p)
 	return assignments, next, fail("list assignments of", f.Account, err)
 }
 

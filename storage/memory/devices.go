@@ -73,7 +73,7 @@ func (s *Store) ListDevices(ctx context.Context, f storage.DeviceFilter, p stora
 		return nil, "", fail("list devices of", f.Account, err)
 	}
 	defer s.mu.Unlock()
-	devices, next, err := page(matching(f, cloneDevice), s.devices[f.Account], p)
+	devices, next, err := s.devicePage(matching(f, cloneDevice), f.Account, p)
 	return devices, next, fail("list devices of", f.Account, err)
 }
 
@@ -86,12 +86,16 @@ func (s *Store) ListSerials(ctx context.Context, f storage.DeviceFilter, p stora
 		return nil, "", fail("list serials of", f.Account, err)
 	}
 	defer s.mu.Unlock()
-	devices, next, err := page(matching(f, same[storage.Device]), s.devices[f.Account], p)
+	devices, next, err := s.devicePage(matching(f, same[storage.Device]), f.Account, p)
 	var serials []string
 	for i := range devices {
 		serials = append(serials, devices[i].Serial)
 	}
 	return serials, next, fail("list serials of", f.Account, err)
+}
+
+func (s *Store) devicePage(l listing[storage.Device], account string, p storage.Page) ([]storage.Device, string, error) {
+	return page(l, s.devices[account], keys(s.deviceKeys, account, s.devices[account]), p)
 }
 
 func matching(f storage.DeviceFilter, clone func(storage.Device) storage.Device) listing[storage.Device] {

@@ -52,9 +52,15 @@ func (s *Store) applyInventory(c *storage.InventoryChange) {
 		s.assignments[c.Account] = map[string]storage.Assignment{}
 	}
 	for _, d := range c.Devices {
+		if _, found := s.devices[c.Account][d.Serial]; !found {
+			s.deviceKeys.changed(c.Account)
+		}
 		s.devices[c.Account][d.Serial] = cloneDevice(d)
 	}
 	for _, a := range c.Assignments {
+		if a.Version == 0 {
+			s.assignKeys.changed(c.Account)
+		}
 		a.Version++
 		s.assignments[c.Account][a.Serial] = a
 	}

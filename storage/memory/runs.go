@@ -157,7 +157,7 @@ func (s *Store) ListRuns(ctx context.Context, f storage.RunFilter, p storage.Pag
 		},
 		clone: same[claimable[storage.Run]],
 	}
-	found, next, err := page(l, s.runs, p)
+	found, next, err := page(l, s.runs, sortedKeys(s.runs), p)
 	var runs []storage.Run
 	for _, c := range found {
 		runs = append(runs, cloneRun(c.record))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -18,6 +19,8 @@ type Store struct {
 	keyPairs    map[pair]storage.KeyPair // by account and ID
 	devices     map[string]map[string]storage.Device
 	assignments map[string]map[string]storage.Assignment
+	deviceKeys  order
+	assignKeys  order
 	profiles    map[pair]storage.Profile // by account and fingerprint
 	atApple     map[string]storage.ServiceSession
 	nanodep     map[string]storage.NanoDEP
@@ -43,6 +46,8 @@ func New() *Store {
 		keyPairs:    map[pair]storage.KeyPair{},
 		devices:     map[string]map[string]storage.Device{},
 		assignments: map[string]map[string]storage.Assignment{},
+		deviceKeys:  order{},
+		assignKeys:  order{},
 		profiles:    map[pair]storage.Profile{},
 		atApple:     map[string]storage.ServiceSession{},
 		nanodep:     map[string]storage.NanoDEP{},
@@ -115,8 +120,8 @@ type listing[T any] struct {
 	clone  func(T) T
 }
 
-// page returns one page of the records in the order of their keys. The caller holds the lock.
-func page[T any](l listing[T], m map[string]T, p storage.Page) (records []T, next string, err error) {
+// page returns one page of the records, whose keys are sorted. The caller holds the lock.
+func page[T any](l listing[T], m map[string]T, sorted []string, p storage.Page) (records []T, next string, err error) {
 	after := ""
 	if p.After != "" {
 		var ok bool
@@ -124,21 +129,41 @@ func page[T any](l listing[T], m map[string]T, p storage.Page) (records []T, nex
 			return nil, "", storage.ErrBadCursor
 		}
 	}
-	var keys []string
-	for key, v := range m {
-		if key > after && l.match(&v) {
-			keys = append(keys, key)
+	first, found := slices.BinarySearch(sorted, after)
+	if found {
+		first++
+	}
+	last := ""
+	for _, key := range sorted[first:] {
+		v := m[key]
+		if !l.match(&v) {
+			continue
 		}
+		if len(records) == p.Size() {
+			return records, pagecursor.Encode(l.name, l.filter, last), nil
+		}
+		records, last = append(records, l.clone(v)), key
 	}
-	slices.Sort(keys)
-	if size := p.Size(); len(keys) > size {
-		keys = keys[:size]
-		next = pagecursor.Encode(l.name, l.filter, keys[size-1])
+	return records, "", nil
+}
+
+// sortedKeys returns the keys of a map.
+func sortedKeys[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
+
+// order keeps the sorted keys of large maps, by account, as sorting them for each page takes minutes in a large store.
+type order map[string][]string
+
+// changed is to be called when the map of an account got or lost keys.
+func (o order) changed(account string) { delete(o, account) }
+
+// keys returns the sorted keys of m, the map of an account.
+func keys[T any](o order, account string, m map[string]T) []string {
+	sorted, ok := o[account]
+	if !ok && len(m) > 0 {
+		sorted = sortedKeys(m)
+		o[account] = sorted
 	}
-	for _, key := range keys {
-		records = append(records, l.clone(m[key]))
-	}
-	return records, next, nil
+	return sorted
 }
 
 // pick returns copies of the records with these keys, in the order of the keys.
