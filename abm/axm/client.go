@@ -28,10 +28,10 @@ const (
 // Calls that only read are repeated on network errors and on HTTP 429 and 5xx. Calls that change something are repeated only
 // when it is certain that nothing was done: on 429, when no connection was made, and when there was no access token.
 type Client struct {
-	s    settings
-	base *url.URL
-	api  *http.Client // with the access token
-	file *http.Client // without: for results, which are on a host that is none of the API's business
+	s      settings
+	base   *url.URL
+	tokens *tokens
+	http   *http.Client // follows no redirects
 }
 
 // New returns a client for an API account. It sends nothing. It returns [ErrUnknownClientID] when the client id does not tell
@@ -60,57 +60,12 @@ func New(creds Credentials, opts ...Option) (*Client, error) {
 	}
 	// Nothing of Apple's redirects here, and following one would carry secrets to another host.
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	plain := &http.Client{Transport: s.transport, CheckRedirect: stay}
-	i, err := newIssuer(creds, s.scope, plain, s)
+	client := &http.Client{Transport: s.transport, CheckRedirect: stay}
+	i, err := newIssuer(creds, s.scope, client, s)
 	if err != nil {
 		return nil, err
 	}
-	auth := &bearer{next: s.transport, tokens: &tokens{source: i.source, now: s.now}, log: s.log}
-	return &Client{s: s, base: base, api: &http.Client{Transport: auth, CheckRedirect: stay}, file: plain}, nil
-}
-
-// bearer is an http.RoundTripper that adds the access token. One that Apple refuses is dropped, and the request sent once more
-// with a new one; that is safe for every request, as Apple has refused to carry it out.
-type bearer struct {
-	next   http.RoundTripper
-	tokens *tokens
-	log    *zap.Logger
-}
-
-// RoundTrip implements http.RoundTripper.
-func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
-	token, err := b.tokens.get(req.Context(), "")
-	if err != nil {
-		closeBody(req)
-		return nil, err
-	}
-	resp, err := b.send(req, req.Body, token)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
-		return resp, err
-	}
-	drain(resp.Body)
-	b.log.Debug("access token refused")
-	body := io.ReadCloser(nil)
-	if req.GetBody != nil {
-		if body, err = req.GetBody(); err != nil {
-			return nil, fmt.Errorf("repeat body: %w", err)
-		}
-	}
-	if token, err = b.tokens.get(req.Context(), token); err != nil {
-		if body != nil {
-			_ = body.Close()
-		}
-		return nil, err
-	}
-	return b.send(req, body, token)
-}
-
-// send sends a copy of req, as a RoundTripper must not change its request.
-func (b *bearer) send(req *http.Request, body io.ReadCloser, token string) (*http.Response, error) {
-	r := req.Clone(req.Context())
-	r.Body = body
-	r.Header.Set("Authorization", "Bearer "+token)
-	return b.next.RoundTrip(r)
+	return &Client{s: s, base: base, tokens: &tokens{source: i.source, now: s.now}, http: client}, nil
 }
 
 // call is one operation of the API.
@@ -123,28 +78,51 @@ type call struct {
 	write  bool // changes something, so must not be repeated blindly
 	// out reads the body of a success, which is valid during the call only. nil ignores the body.
 	out func(body []byte) error
+
+	target string // the URL; set by do
+	body   []byte // in as JSON; set by do
 }
 
-func (c *Client) do(ctx context.Context, k call) error {
-	var in []byte
+func (c *Client) do(ctx context.Context, k call) (err error) {
+	if k.target, err = c.target(k); err != nil {
+		return fmt.Errorf("axm: %s: %w", k.op, err)
+	}
 	if k.in != nil {
-		var err error
-		if in, err = json.Marshal(k.in); err != nil {
+		if k.body, err = json.Marshal(k.in); err != nil {
 			return fmt.Errorf("axm: %s: encode: %w", k.op, err)
 		}
 	}
-	return c.retry(ctx, k, func() error { return c.once(ctx, k, in) })
+	return c.retry(ctx, k, func() error { return c.once(ctx, k) })
 }
 
-// once makes one HTTP exchange.
-func (c *Client) once(parent context.Context, k call, in []byte) error {
+// once makes one attempt. An access token that Apple refuses is dropped, and the request sent once more with a new one: that
+// is safe for every request, as Apple has refused to carry it out.
+func (c *Client) once(ctx context.Context, k call) error {
+	refused := ""
+	for {
+		token, err := c.tokens.get(ctx, refused)
+		if err != nil {
+			return fmt.Errorf("axm: %s: %w", k.op, err)
+		}
+		err = c.exchange(ctx, k, token)
+		if refused != "" || !errors.Is(err, ErrUnauthorized) {
+			return err
+		}
+		c.s.log.Debug("access token refused", zap.String("operation", k.op))
+		refused = token
+	}
+}
+
+// exchange makes one HTTP exchange.
+func (c *Client) exchange(parent context.Context, k call, token string) error {
 	ctx, cancel := context.WithTimeout(parent, c.s.timeout)
 	defer cancel()
-	req, err := c.request(ctx, k, in)
+	req, err := c.request(ctx, k)
 	if err != nil {
 		return fmt.Errorf("axm: %s: %w", k.op, err)
 	}
-	resp, err := c.api.Do(req) //nolint:bodyclose // drain closes it
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := c.http.Do(req) //nolint:bodyclose // drain closes it
 	if err != nil {
 		return transportError(parent, k.op, err)
 	}
@@ -168,28 +146,33 @@ func (c *Client) once(parent context.Context, k call, in []byte) error {
 	return nil
 }
 
-func (c *Client) request(ctx context.Context, k call, in []byte) (*http.Request, error) {
+// target returns the URL of a call.
+func (c *Client) target(k call) (string, error) {
 	segments := make([]string, len(k.path))
 	for i, s := range k.path {
 		// An id comes from outside. As a segment it must not climb, nor vanish and so name the list.
 		if s == "" || s == "." || s == ".." {
-			return nil, errors.New("empty or impossible id")
+			return "", errors.New("empty or impossible id")
 		}
 		segments[i] = url.PathEscape(s)
 	}
 	u := c.base.JoinPath(segments...)
 	u.RawQuery = k.query.Encode()
+	return u.String(), nil
+}
+
+func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	var body io.Reader
-	if in != nil {
-		body = bytes.NewReader(in) // gives the request a GetBody, so that it can be sent again
+	if k.body != nil {
+		body = bytes.NewReader(k.body)
 	}
-	req, err := http.NewRequestWithContext(ctx, k.method, u.String(), body)
+	req, err := http.NewRequestWithContext(ctx, k.method, k.target, body)
 	if err != nil {
 		return nil, errors.New("cannot make the request") // the error quotes the URL
 	}
 	req.Header.Set("User-Agent", c.s.userAgent)
 	req.Header.Set("Accept", "application/json")
-	if in != nil {
+	if k.body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	return req, nil
@@ -207,16 +190,10 @@ func readBody(resp *http.Response, limit int64) ([]byte, error) {
 	return body, nil
 }
 
-// transportError sorts out why no answer came: the caller's context, the token endpoint, or the network.
+// transportError sorts out why no answer came: the caller's context, or the network.
 func transportError(parent context.Context, op string, err error) error {
 	if parent.Err() != nil {
 		return fmt.Errorf("axm: %s: %w", op, context.Cause(parent))
-	}
-	if tokenErr, ok := errors.AsType[*TokenError](err); ok {
-		return fmt.Errorf("axm: %s: %w", op, tokenErr)
-	}
-	if early, ok := errors.AsType[*TransportError](err); ok {
-		return fmt.Errorf("axm: %s: %w", op, early)
 	}
 	if urlErr, ok := errors.AsType[*url.Error](err); ok {
 		err = urlErr.Err // its text repeats the URL with its query
@@ -228,12 +205,6 @@ func transportError(parent context.Context, op string, err error) error {
 func drain(body io.ReadCloser) {
 	_, _ = io.CopyN(io.Discard, body, maxErrorBody)
 	_ = body.Close()
-}
-
-func closeBody(req *http.Request) {
-	if req.Body != nil {
-		_ = req.Body.Close()
-	}
 }
 
 // retryAfter returns how long the Retry-After header asks to wait, in seconds or until a date; 0 if it does not.

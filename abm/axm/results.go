@@ -84,7 +84,7 @@ func (c *Client) download(parent context.Context, op string, u *url.URL) ([]byte
 		return nil, fmt.Errorf("axm: %s: cannot make the request", op) // the error quotes the URL
 	}
 	req.Header.Set("User-Agent", c.s.userAgent)
-	resp, err := c.file.Do(req) //nolint:bodyclose // drain closes it
+	resp, err := c.http.Do(req) //nolint:bodyclose // drain closes it
 	if err != nil {
 		return nil, transportError(parent, op, err)
 	}

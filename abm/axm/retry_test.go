@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -170,6 +172,14 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 	var secrets []string
 	w.hook = func(r *http.Request) *http.Response {
 		secrets = append(secrets, strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+		if strings.HasPrefix(r.URL.Path, "/auth/") {
+			body, err := io.ReadAll(r.Body)
+			require.NoError(t, err)
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			form, err := url.ParseQuery(string(body))
+			require.NoError(t, err)
+			secrets = append(secrets, form.Get("client_assertion"))
+		}
 		return nil
 	}
 	c := w.client(clock.Now, WithLogger(zap.New(core)), WithTries(2, time.Millisecond, time.Millisecond))
@@ -180,6 +190,7 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 	_, err := c.AssignDevices(t.Context(), ours, serials)
 	require.NoError(t, err)
 	require.NotEmpty(t, logs.All())
+	require.NotEmpty(t, slices.DeleteFunc(slices.Clone(secrets), func(s string) bool { return !strings.HasPrefix(s, "ey") }), "assertions")
 	for _, entry := range logs.All() {
 		line := entry.Message
 		for _, f := range entry.Context {

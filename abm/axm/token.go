@@ -77,7 +77,7 @@ func (i *issuer) assertion() (string, error) {
 	return signed.CompactSerialize()
 }
 
-// source returns an oauth2.TokenSource whose calls end with ctx.
+// source returns an oauth2.TokenSource whose calls end with ctx, or when the time for one exchange is over.
 func (i *issuer) source(ctx context.Context) oauth2.TokenSource { return tokenSource{ctx, i} }
 
 // tokenSource asks Apple for a new access token each time. [tokens] keeps it.
@@ -165,6 +165,7 @@ type fetch struct {
 	done  chan struct{}
 	token *oauth2.Token
 	err   error
+	left  bool // whoever asked has left, so err says nothing about Apple
 }
 
 // get returns the token to use. refused is one that Apple has refused: unless it was replaced already, a new one is got.
@@ -192,12 +193,11 @@ func (t *tokens) get(ctx context.Context, refused string) (string, error) {
 			return "", context.Cause(ctx)
 		case <-f.done:
 		}
-		if f.err == nil {
+		switch {
+		case f.err == nil:
 			return f.token.AccessToken, nil
-		}
-		// Apple's answer, or none, counts for all; that the one that asked was cancelled is nothing to the others.
-		if temporary(f.err) || errors.As(f.err, new(*TokenError)) {
-			return "", f.err
+		case !f.left:
+			return "", f.err // Apple's answer, or none, counts for all
 		}
 	}
 }
@@ -205,6 +205,7 @@ func (t *tokens) get(ctx context.Context, refused string) (string, error) {
 // lead asks for a token and tells those who wait.
 func (t *tokens) lead(ctx context.Context, f *fetch) {
 	f.token, f.err = t.source(ctx).Token()
+	f.left = f.err != nil && ctx.Err() != nil
 	t.mu.Lock()
 	t.fetch = nil
 	if f.err == nil {

@@ -58,7 +58,7 @@ func TestWaitingForATokenEndsWithTheContext(t *testing.T) {
 			}
 			return nil
 		}
-		c := w.client(time.Now)
+		c := w.client(time.Now, WithTries(1, 1, 1)) // so that no second try makes good what the one that left has broken
 		call := func(after, patience time.Duration) error {
 			time.Sleep(after)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -232,6 +232,53 @@ func TestWritesWaitForTheTokenEndpoint(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 3, w.count(tokenCall))
 	assert.Equal(t, 1, w.count("POST /v1/orgDeviceActivities"))
+}
+
+// A token endpoint that does not answer in time is not taken for an API that does not: nothing was sent, and a write goes on.
+func TestWritesWaitForATokenEndpointThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, time.Now)
+		serials := w.buy(w.other, 1)
+		hangs := 3
+		w.hook = func(r *http.Request) *http.Response {
+			if hangs > 0 && strings.HasPrefix(r.URL.Path, "/auth/") {
+				hangs--
+				<-r.Context().Done()
+			}
+			return nil
+		}
+		c := w.client(time.Now, WithTimeout(time.Second), WithTries(2, time.Second, time.Second))
+		_, err := c.CancelMDMMigration(t.Context(), serials)
+		transportErr, ok := errors.AsType[*TransportError](err)
+		require.True(t, ok, err)
+		assert.Equal(t, "Token", transportErr.Op)
+		assert.Equal(t, 2, w.count(tokenCall), "it was tried again")
+		assert.Zero(t, w.count(createActivity))
+
+		_, err = c.CancelMDMMigration(t.Context(), serials)
+		require.NoError(t, err)
+		assert.Equal(t, 1, w.count(createActivity))
+	})
+}
+
+// The time limit is that of one exchange: getting a token takes nothing from the call that needs it.
+func TestTimeoutIsOfOneExchange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, time.Now)
+		serial := w.buy(w.ours, 1)[0]
+		w.hook = func(*http.Request) *http.Response {
+			time.Sleep(800 * time.Millisecond)
+			return nil
+		}
+		c := w.client(time.Now, WithTimeout(time.Second), WithTries(1, 1, 1))
+		began := time.Now()
+		_, err := c.OrgDevice(t.Context(), serial)
+		require.NoError(t, err)
+		w.api.RevokeTokens()
+		_, err = c.OrgDevice(t.Context(), serial)
+		require.NoError(t, err)
+		assert.Equal(t, 5*800*time.Millisecond, time.Since(began), "two tokens, three exchanges")
+	})
 }
 
 func TestRevokedAccount(t *testing.T) {
