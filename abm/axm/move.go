@@ -17,7 +17,7 @@ type MoveState string
 
 // Values of MoveState.
 const (
-	MoveNotAsked    MoveState = "NOT_ASKED"   // Move ended before it came to the device
+	MoveNotAsked    MoveState = "NOT_ASKED"   // Move ended before it came to the device, or gave up looking for what Apple minds
 	MoveAlready     MoveState = "ALREADY"     // it was on the server, and Apple was asked for nothing
 	MoveDone        MoveState = "MOVED"       // it is on the server, as a look has shown
 	MoveRefused     MoveState = "REFUSED"     // Apple does not take the serial number; nothing was done
@@ -33,7 +33,7 @@ type MoveResult struct {
 	ActivityID string
 	// Result is the device's row of the activity's results, if there is one.
 	Result *DeviceResult
-	// Err is what stood in the way; nil for a device that is on the server.
+	// Err is what stood in the way; nil if, and only if, the device is on the server.
 	Err error
 }
 
@@ -59,7 +59,7 @@ type move struct {
 // [WithSettle] is over. Calling it again does what is left; before what was done shows, it also does that again.
 //
 // It returns one result per serial number, in the order given; repeated ones count once. A device that Apple refuses holds
-// back none of the others: its activity is created again without it. The error is what ended the work as a whole, with the
+// back none of the others: its activity is created again without it, up to 200 refusals in all. The error is what ended the work as a whole, with the
 // results so far. It is nil though devices did not move: see their states. It waits as long as ctx lets it.
 func (c *Client) Move(ctx context.Context, serverID string, serials []string) ([]MoveResult, error) {
 	request := ActivityRequest{Type: AssignDevices, ServerID: serverID, Serials: serials}
@@ -77,6 +77,16 @@ func (c *Client) Move(ctx context.Context, serverID string, serials []string) ([
 	err := m.run(ctx)
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
+	}
+	for i := range m.results {
+		r := &m.results[i]
+		switch {
+		case r.Err != nil:
+		case r.State == MoveNotAsked:
+			r.Err = err
+		case r.State == MoveUnconfirmed:
+			r.Err = errMoveUnconfirmed
+		}
 	}
 	return m.results, err
 }
@@ -159,8 +169,12 @@ func (m *move) assign(ctx context.Context, serials []string) error {
 		return nil
 	case refusesContent(err):
 		m.refusals++
-		if len(serials) == 1 || m.refusals >= maxRefusals {
+		if len(serials) == 1 {
 			m.set(serials, MoveRefused, "", err)
+			return nil
+		}
+		if m.refusals >= maxRefusals {
+			m.set(serials, MoveNotAsked, "", err) // one of them is refused, and the others could be moved
 			return nil
 		}
 		half := len(serials) / 2
@@ -225,7 +239,10 @@ func (m *move) wait(ctx context.Context, a Activity, failed map[string]bool) err
 	return nil
 }
 
-var errMoveFailed = errors.New("axm: move: the activity did not assign the device")
+var (
+	errMoveFailed      = errors.New("axm: move: the activity did not assign the device")
+	errMoveUnconfirmed = errors.New("axm: move: the assignment does not show")
+)
 
 // verify looks at the assignments until all that may still come have come, or the time is over.
 func (m *move) verify(ctx context.Context, failed map[string]bool) error {

@@ -102,6 +102,7 @@ func TestMoveToNoServer(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotFound)
 	for _, r := range results {
 		assert.Equal(t, MoveNotAsked, r.State)
+		require.ErrorIs(t, r.Err, ErrNotFound)
 	}
 	assert.Zero(t, w.count(createActivity))
 	_, err = c.Move(t.Context(), "", serials)
@@ -143,6 +144,7 @@ func TestMoveThatDoesNotShow(t *testing.T) {
 		results, err := c.Move(t.Context(), ours, serials)
 		require.NoError(t, err)
 		assert.Equal(t, MoveUnconfirmed, results[0].State)
+		require.Error(t, results[0].Err)
 		time.Sleep(10 * time.Minute)
 		results, err = c.Move(t.Context(), ours, serials)
 		require.NoError(t, err)
@@ -175,6 +177,7 @@ func TestMoveEndsWithTheContext(t *testing.T) {
 		require.ErrorIs(t, err, assert.AnError)
 		assert.Equal(t, map[string]MoveState{there[0]: MoveAlready, moving[0]: MoveUnconfirmed}, states(results))
 		assert.NotEmpty(t, results[1].ActivityID)
+		require.Error(t, results[1].Err)
 	})
 }
 
@@ -194,8 +197,12 @@ func TestMoveGivesUpTheSearch(t *testing.T) {
 	}
 	results, err := c.Move(t.Context(), ours, serials)
 	require.NoError(t, err)
+	count := map[MoveState]int{}
 	for _, r := range results {
-		assert.Equal(t, MoveRefused, r.State)
+		count[r.State]++
+		require.ErrorIs(t, r.Err, ErrConflict)
 	}
+	assert.Positive(t, count[MoveRefused], "those that were refused alone")
+	assert.Equal(t, 600-count[MoveRefused], count[MoveNotAsked], "of a group, nobody knows which")
 	assert.Less(t, w.count(createActivity), maxRefusals+20)
 }
