@@ -123,7 +123,8 @@ const (
 	CompletedPostProcessingFailed = "COMPLETED_POST_PROCESSING_FAILED" // without results
 )
 
-// Activity is something that Apple does to devices, in its own time. Apple keeps it for 30 days.
+// Activity is something that Apple does to devices, in its own time. Apple keeps it for 30 days, it is said; how long is not
+// documented.
 //
 // Apple: https://developer.apple.com/documentation/applebusinessapi/orgdeviceactivity/attributes-data.dictionary
 type Activity struct {

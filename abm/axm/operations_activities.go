@@ -34,7 +34,7 @@ func (c *Client) CreateActivity(ctx context.Context, r ActivityRequest) (*Activi
 	return a, nil
 }
 
-// Activity returns an activity as it is now, or [ErrNotFound]. Apple keeps activities for 30 days.
+// Activity returns an activity as it is now, or [ErrNotFound]: Apple does not keep activities for ever.
 //
 // Apple: https://developer.apple.com/documentation/applebusinessapi/get-orgdeviceactivity-information
 //

@@ -2,6 +2,7 @@ package axm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/http"
@@ -121,7 +122,7 @@ func (c *Client) assigned(ctx context.Context, op string, path ...string) (resou
 		return err
 	}})
 	switch {
-	case isNotFound(err):
+	case errors.Is(err, ErrNotFound):
 		return resource{}, fmt.Errorf("%w: %w", ErrNotAssigned, err)
 	case err != nil:
 		return resource{}, err

@@ -7,8 +7,6 @@ import (
 	"net/http"
 )
 
-func isNotFound(err error) bool { return errors.Is(err, ErrNotFound) }
-
 // MDMServers returns the device management services of the organization.
 //
 // Apple: https://developer.apple.com/documentation/applebusinessapi/get-mdm-servers
@@ -34,8 +32,8 @@ func (c *Client) MDMServer(ctx context.Context, id string) (*MDMServer, error) {
 	return m, err
 }
 
-// CreateMDMServer creates a device management service; u must have a name and a certificate. Apple Business 2.1 and later.
-// The server token still has to be downloaded from the portal: the API does not hand it out.
+// CreateMDMServer creates a device management service; u must have a name and a certificate, and no default families, which
+// Apple takes in an update only. Apple Business 2.1 and later. The server token still has to be downloaded from the portal: the API does not hand it out.
 //
 // Apple: https://developer.apple.com/documentation/applebusinessapi/create-an-mdmserver
 //
@@ -43,6 +41,9 @@ func (c *Client) MDMServer(ctx context.Context, id string) (*MDMServer, error) {
 func (c *Client) CreateMDMServer(ctx context.Context, u MDMServerUpdate) (*MDMServer, error) {
 	if u.ServerName == nil || u.ServerCertificate == nil {
 		return nil, errors.New("axm: CreateMDMServer: want a name and a certificate")
+	}
+	if u.DefaultProductFamilies != nil {
+		return nil, errors.New("axm: CreateMDMServer: default families are set with UpdateMDMServer")
 	}
 	return c.writeServer(ctx, "CreateMDMServer", http.MethodPost, "", u)
 }

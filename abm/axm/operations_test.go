@@ -295,7 +295,8 @@ func TestOperations(t *testing.T) {
 func TestRequestsAreCheckedBeforeTheyAreSent(t *testing.T) {
 	t.Parallel()
 	c, f := newFake(t, func(http.ResponseWriter, *http.Request) { t.Error("nothing may be sent") })
-	ctx, empty := t.Context(), ""
+	ctx, empty, name := t.Context(), "", "N"
+	cert := &ServerCertificate{Name: "mdm.cer", Certificate: &x509.Certificate{Raw: []byte{1, 2, 3}}}
 	for name, call := range map[string]func() error{
 		"no serials":   func() error { _, err := c.AssignDevices(ctx, "AB", nil); return err },
 		"empty serial": func() error { _, err := c.AssignDevices(ctx, "AB", []string{"S1", ""}); return err },
@@ -319,7 +320,12 @@ func TestRequestsAreCheckedBeforeTheyAreSent(t *testing.T) {
 		"no id to delete": func() error { return c.DeleteMDMServer(ctx, "") },
 		"no id to update": func() error { _, err := c.UpdateMDMServer(ctx, "", MDMServerUpdate{}); return err },
 		"no certificate":  func() error { _, err := c.CreateMDMServer(ctx, MDMServerUpdate{ServerName: &empty}); return err },
-		"empty name":      func() error { _, err := c.UpdateMDMServer(ctx, "AB", MDMServerUpdate{ServerName: &empty}); return err },
+		"families of a new server": func() error {
+			u := MDMServerUpdate{ServerName: &name, ServerCertificate: cert, DefaultProductFamilies: []string{"MAC"}}
+			_, err := c.CreateMDMServer(ctx, u)
+			return err
+		},
+		"empty name": func() error { _, err := c.UpdateMDMServer(ctx, "AB", MDMServerUpdate{ServerName: &empty}); return err },
 		"bad certificate": func() error {
 			_, err := c.UpdateMDMServer(ctx, "AB", MDMServerUpdate{ServerCertificate: &ServerCertificate{Name: "x"}})
 			return err

@@ -168,8 +168,9 @@ func WithTimeout(d time.Duration) Option {
 }
 
 // WithTries sets how often a request that may be repeated is sent before its error is returned, and the waits between: the
-// first one, doubled each time, never longer than longest. A longer wait that Apple asks for is not slept through but
-// returned as [APIError.RetryAfter]. The default is 4 tries, half a second, one minute.
+// first one, doubled each time up to longest, each by up to a half longer or shorter at random. A wait that Apple asks for
+// and that is longer than longest is not slept through but returned as [APIError.RetryAfter]. The default is 4 tries, half a
+// second, one minute.
 func WithTries(n int, first, longest time.Duration) Option {
 	return func(s *settings) error {
 		if n < 1 || first <= 0 || longest < first {
@@ -180,8 +181,9 @@ func WithTries(n int, first, longest time.Duration) Option {
 	}
 }
 
-// WithPoll sets the waits of [Client.WaitActivity] between two looks at an activity: the first one, doubled each time, never
-// longer than longest. The default is two seconds and half a minute: activities were observed to take seconds to minutes.
+// WithPoll sets the waits of [Client.WaitActivity] and [Client.Move] between two looks: the first one, doubled each time up to
+// longest, each by up to a half longer or shorter at random. The default is two seconds and half a minute: activities were
+// observed to take seconds to minutes.
 func WithPoll(first, longest time.Duration) Option {
 	return func(s *settings) error {
 		if first <= 0 || longest < first {

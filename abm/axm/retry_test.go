@@ -102,6 +102,21 @@ func TestRetryAfterForms(t *testing.T) {
 	}
 }
 
+// A redirect would carry the access token to wherever it points.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	t.Parallel()
+	calls := 0
+	c, _ := newFake(t, func(w http.ResponseWriter, _ *http.Request) {
+		calls++
+		w.Header().Set("Location", "https://elsewhere.api-business.apple.com/")
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	})
+	_, err := c.OrgDevice(t.Context(), "S1")
+	require.ErrorIs(t, err, ErrBadResponse)
+	require.ErrorIs(t, c.DeleteMDMServer(t.Context(), "AB"), ErrBadResponse)
+	assert.Equal(t, 2, calls)
+}
+
 func TestAnswersAreBounded(t *testing.T) {
 	t.Parallel()
 	status, size := 200, int64(maxBody+1)
