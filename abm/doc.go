@@ -46,7 +46,8 @@
 // is downloaded, as calls in between fail.
 //
 // [Accounts.MAIDToken] answers the GetToken check-in for Managed Apple Accounts. Package depstore shares accounts with
-// programs that are built on nanodep.
+// programs that are built on nanodep. Package axm works with the newer Apple Business and Apple School Manager API: with it a
+// host moves devices onto its MDM server, where this package then finds them.
 //
 // [Client] is the service itself, one method per operation, for hosts that want only that.
 //
