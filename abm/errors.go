@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Errors that Apple's service answers with. An [*APIError] is one of them when errors.Is says so; several codes have an
@@ -60,6 +61,9 @@ var (
 // maxQuotedBody is how much of a body an error keeps.
 const maxQuotedBody = 1 << 10
 
+// maxCode is the length of the longest code that is taken for one.
+const maxCode = 64
+
 // APIError is an answer of Apple's service that is not a success. Test for its cause with errors.Is and the errors of
 // this package.
 type APIError struct {
@@ -67,14 +71,14 @@ type APIError struct {
 	Op string
 	// StatusCode is the HTTP status; 200 for a body that cannot be used.
 	StatusCode int
-	// Code is Apple's token, such as EXPIRED_CURSOR; empty if the body holds none.
+	// Code is Apple's token, such as EXPIRED_CURSOR; empty if the body holds none. It never holds a serial number or a secret.
 	Code string
 	// RetryAfter is how long Apple asked to wait; 0 if it did not.
 	RetryAfter time.Duration
 	// Skew is how far Apple's clock was ahead of ours when it refused to sign us in, 0 if it did not say: Apple takes no
 	// signature from a clock that is wrong.
 	Skew time.Duration
-	// Body is the beginning of the body, at most 1 KiB.
+	// Body is the beginning of the body, at most 1 KiB. It may name serial numbers.
 	Body []byte
 
 	cause error // one of the errors above
@@ -155,16 +159,24 @@ func codeIn(body []byte) string {
 	if json.Unmarshal(body, &object) == nil && isCode(object.Code) {
 		return object.Code
 	}
-	for _, w := range strings.FieldsFunc(s, func(r rune) bool { return !codeRune(r) }) {
-		if strings.Contains(w, "_") && isCode(w) {
+	notWord := func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) }
+	for _, w := range strings.FieldsFunc(s, notWord) {
+		if isCode(w) {
 			return w
 		}
 	}
 	return ""
 }
 
+// isCode reports whether s is a code that we know, or looks like the others: upper-case words joined by underscores. Digits
+// are not among them, so that a serial number, an identifier or a secret that a server quotes is no code: codes get into
+// logs and activities.
 func isCode(s string) bool {
-	return len(s) >= 3 && len(s) <= 64 && s[0] >= 'A' && s[0] <= 'Z' && strings.IndexFunc(s, func(r rune) bool { return !codeRune(r) }) < 0
+	if codes[s] != nil {
+		return true
+	}
+	if len(s) > maxCode || strings.Trim(s, "_") != s || !strings.Contains(s, "_") {
+		return false
+	}
+	return strings.IndexFunc(s, func(r rune) bool { return r != '_' && (r < 'A' || r > 'Z') }) < 0
 }
-
-func codeRune(r rune) bool { return r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_' }

@@ -141,6 +141,22 @@ func TestCodesCountInRefusalsOnly(t *testing.T) {
 	assert.Equal(t, "abm: DefineProfile: HTTP 400 LOCALE_INVALID: locale invalid", newAPIError(opDefineProfile, 400, []byte("LOCALE_INVALID"), 0).Error())
 }
 
+// What a server quotes, of the request or else, is no code: codes get into logs.
+func TestCodesAreNoSerialsOrSecrets(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{
+		"C02ABCD1Q05D", "XKCDABCDEF", `"C02ABCD1Q05D"`, `{"code":"C02ABCD1Q05D"}`, "serial C02_ABCD_1 is unknown",
+		"3D5A07EC6A1B4C8FA4F0F8A1B2C3D4E5", "ZUM43PUYVYQYD1UVCCHEHJFKA4", "bad token AT_O2109279022Oe03b641f", "CS_abcdef", "AB_", "_AB",
+	} {
+		e := newAPIError(opAssignProfile, 400, []byte(body), 0)
+		assert.Empty(t, e.Code, body)
+		assert.Equal(t, "abm: AssignProfile: HTTP 400: bad request", e.Error())
+	}
+	for _, body := range []string{"UNKNOWN_CODE", `{"code":"UNKNOWN_CODE"}`, "<p>UNKNOWN_CODE: C02ABCD1Q05D</p>", "UNAUTHORIZED", "<p>FORBIDDEN</p>"} {
+		assert.NotEmpty(t, newAPIError(opAssignProfile, 400, []byte(body), 0).Code, body)
+	}
+}
+
 func FuzzErrorBody(f *testing.F) {
 	for _, s := range []string{"UNAUTHORIZED", `"INVALID_CURSOR"`, `{"code":"T_C_NOT_SIGNED"}`, "<html>A_B</html>", `{"code":"<"}`, ""} {
 		f.Add(s, 403)

@@ -35,7 +35,7 @@ type ActivationLockRemoval struct {
 
 // RemoveActivationLock makes the request. client must present the host's APNs certificate, the one of MDM push, as TLS
 // client certificate. It returns the body of a success, at most 64 KiB; what is in it is not documented. Any other
-// answer is an [*APIError], none a [*TransportError].
+// answer is an [*APIError]; that none came is a [*TransportError].
 //
 // nanomdm has the same, but only for the certificates of its own store.
 func RemoveActivationLock(ctx context.Context, client *http.Client, r ActivationLockRemoval) ([]byte, error) {
