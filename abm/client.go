@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/micromdm/nanodep/client"
 )
@@ -83,6 +84,7 @@ type call struct {
 	in     any  // sent as JSON, unless nil
 	write  bool // changes something, so must not be repeated blindly
 	sent   int  // how often it was sent before
+	began  time.Time
 	// out reads the body of a success, which is valid during the call only. nil ignores the body.
 	out func(body []byte) error
 }
@@ -95,6 +97,7 @@ func (c *Client) do(ctx context.Context, k call) error {
 			return fmt.Errorf("abm: %s: encode: %w", k.op, err)
 		}
 	}
+	k.began = c.s.now()
 	for {
 		err := c.retry(ctx, k, func() error {
 			err := c.guarded(ctx, k, in)
@@ -106,9 +109,9 @@ func (c *Client) do(ctx context.Context, k call) error {
 		if err == nil || !refused(err) || c.successor == nil {
 			return err
 		}
-		// Apple has not carried out what it refused, so it is safe to ask again.
+		// Apple has not carried out what it refused, so it is safe to ask again, in time.
 		next := c.successor(ctx)
-		if next == nil {
+		if next == nil || k.write && c.timeLeft(k) < 0 {
 			return err
 		}
 		c = next

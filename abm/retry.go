@@ -14,8 +14,7 @@ func (c *Client) retry(ctx context.Context, k call, f func() error) error {
 	exp := c.s.exponential(c.s.firstWait, c.s.maxWait)
 	h := &hinted{BackOff: backoff.WithMaxRetries(exp, uint64(c.s.maxTries-1)), longest: c.s.maxWait}
 	if k.write {
-		began := c.s.now()
-		h.left = func() time.Duration { return c.s.openFor() - c.s.timeout - c.s.now().Sub(began) }
+		h.left = func() time.Duration { return c.timeLeft(k) }
 	}
 	err := backoff.Retry(func() error {
 		err := f()
@@ -32,6 +31,11 @@ func (c *Client) retry(ctx context.Context, k call, f func() error) error {
 		return context.Cause(ctx)
 	}
 	return err
+}
+
+// timeLeft is how long a call that changes something may still be sent.
+func (c *Client) timeLeft(k call) time.Duration {
+	return c.s.openFor() - c.s.timeout - c.s.now().Sub(k.began)
 }
 
 // exponential returns jittered waits that double from first up to longest and never end.
