@@ -2,6 +2,7 @@ package abm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -248,6 +249,46 @@ func TestWriteIsNotSentLate(t *testing.T) {
 	})
 }
 
+// The same holds where a renewed token takes over: it does not begin the time anew.
+func TestWriteIsNotSentLateWithRenewedToken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int32
+		answer := func(n int32, wait string) *Client {
+			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.URL.Path == "/session":
+					_, _ = io.WriteString(w, `{"auth_session_token":"s"}`)
+				case calls.Add(1) > n:
+					http.Error(w, "ACCESS_DENIED", 403)
+				default:
+					w.Header().Set("Retry-After", wait)
+					w.WriteHeader(429)
+				}
+			})
+			c, err := NewClient(testToken(), WithBaseURL("https://apple.test"), WithTransport(direct{h}), WithTimeout(time.Minute))
+			require.NoError(t, err)
+			return c
+		}
+		c, next := answer(1, "50"), answer(100, "20")
+		c.successor = func(context.Context) *Client { return next }
+		began := time.Now()
+		_, err := c.AssignProfile(t.Context(), "U", "S1")
+		require.ErrorIs(t, err, ErrRateLimited)
+		assert.EqualValues(t, 3, calls.Load(), "at 0 s, and twice at 50 s")
+		assert.Equal(t, 50*time.Second, time.Since(began))
+
+		calls.Store(0)
+		c = answer(0, "")
+		c.successor = func(context.Context) *Client { time.Sleep(2 * time.Minute); return next } // a slow store
+		_, err = c.AssignProfile(t.Context(), "U", "S1")
+		require.ErrorIs(t, err, ErrAccessDenied)
+		assert.EqualValues(t, 1, calls.Load())
+		_, err = c.SyncDevices(t.Context(), "c", 0)
+		require.NotErrorIs(t, err, ErrAccessDenied, "reading is never late")
+	})
+}
+
 func TestWhatIsRepeated(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -318,11 +359,12 @@ func TestCallerThatGivesUpDoesNotFailTheOthers(t *testing.T) {
 	c, err := NewClient(testToken(), WithBaseURL(srv.URL), WithTransport(tr))
 	require.NoError(t, err)
 
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("of this caller alone")
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		_, err := c.FetchDevices(ctx, "", 0)
-		assert.ErrorIs(t, err, context.Canceled)
+		assert.ErrorIs(t, err, why)
 	})
 	<-entered
 	for range 5 {
@@ -331,7 +373,7 @@ func TestCallerThatGivesUpDoesNotFailTheOthers(t *testing.T) {
 			assert.NoError(t, err)
 		})
 	}
-	cancel()
+	cancel(why)
 	wg.Wait()
 	assert.EqualValues(t, 2, logins.Load())
 }

@@ -288,6 +288,9 @@ func (s *sessions) lead(req *http.Request, l *login, refused string, force bool)
 		}
 		l.release()
 	}
+	if ctxErr := req.Context().Err(); err != nil && ctxErr != nil {
+		err = ctxErr // why this caller has left, such as a lost lease, is no answer to those who wait
+	}
 	s.end(l, known, false, err)
 	if err != nil {
 		return grant{}, err

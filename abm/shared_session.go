@@ -15,9 +15,11 @@ import (
 )
 
 const (
-	// storeTimeout limits what is asked of the store on the way to Apple, which must not wait for a store that hangs.
+	// storeTimeout limits what is asked of the store on the way to Apple, which must not wait for a store that hangs. It is
+	// a quarter of the time for an exchange if that is shorter.
 	storeTimeout = 5 * time.Second
-	// loginTTL is how long other replicas leave one alone that signs in. It may take longer: two sessions do no harm.
+	// loginTTL is how long other replicas leave one alone that signs in, whatever its clock says; at most half of the time
+	// for an exchange. It may take longer: two sessions do no harm.
 	loginTTL = 15 * time.Second
 	// Waits of a replica for another one that signs in.
 	firstLoginWait = 25 * time.Millisecond
@@ -69,14 +71,13 @@ func sessionAD(account string, d storage.Digest) []byte {
 // The right is given back with release, which is nil if there is a session to use. The version that is returned with it is
 // the one a new session replaces.
 func (h *sharedSession) take(ctx context.Context, refused string, force bool) (known session, release func(), err error) {
+	bounded, cancel := context.WithTimeout(ctx, min(loginTTL, h.s.timeout/2))
+	defer cancel()
 	wait := h.s.exponential(firstLoginWait, maxLoginWait)
 	for n := 0; ; n++ {
-		known, release, err = h.tryTake(ctx, refused, force, n)
-		if !errors.Is(err, storage.ErrLeaseHeld) {
+		known, release, err = h.tryTake(bounded, refused, force, n)
+		if !errors.Is(err, storage.ErrLeaseHeld) || sleep(bounded, wait.NextBackOff()) != nil {
 			break
-		}
-		if err := sleep(ctx, wait.NextBackOff()); err != nil {
-			return session{}, nil, err
 		}
 	}
 	switch {
@@ -115,23 +116,28 @@ func (h *sharedSession) tryTake(ctx context.Context, refused string, force bool,
 
 // acquire takes the right to sign in.
 func (h *sharedSession) acquire(ctx context.Context) (release func(), err error) {
-	bounded, cancel := context.WithTimeout(ctx, storeTimeout)
+	bounded, cancel := h.bounded(ctx)
 	defer cancel()
 	l, err := h.leaser.AcquireLease(bounded, leaseNameOf("abm/session", h.account), h.owner, h.s.now(), loginTTL)
 	if err != nil {
 		return nil, err
 	}
 	return func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+		ctx, cancel := h.bounded(context.WithoutCancel(ctx))
 		defer cancel()
 		_ = h.leaser.ReleaseLease(ctx, l) // one that cannot be released expires
 	}, nil
 }
 
+// bounded returns a context for a question to the store.
+func (h *sharedSession) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, min(storeTimeout, h.s.timeout/4))
+}
+
 // read returns the stored session and when it was stored. One of another server token, one that does not open and one that is
 // no session are none, but have the version that a new one replaces.
 func (h *sharedSession) read(ctx context.Context) (session, time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	ctx, cancel := h.bounded(ctx)
 	defer cancel()
 	rec, err := h.store.GetServiceSession(ctx, h.account)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -157,7 +163,7 @@ func (h *sharedSession) read(ctx context.Context) (session, time.Time, error) {
 // publish stores a session that has taken the place of from, and returns the one to use from now on: another if another
 // replica was faster. It finishes even if ctx has ended, as the others are of no use with a session that is over.
 func (h *sharedSession) publish(ctx context.Context, got session, from string) session {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
+	ctx, cancel := h.bounded(context.WithoutCancel(ctx))
 	defer cancel()
 	sealed, err := h.sealer.Seal(ctx, []byte(got.token), sessionAD(h.account, h.digest))
 	for range maxConflicts {

@@ -188,22 +188,32 @@ func TestStoreThatHangsDelaysCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorldAt(t, nil, 1)
-		r := w.replica(t, &faultyStore{w.store, func(ctx context.Context) error {
-			<-ctx.Done()
-			return ctx.Err()
-		}})
-		began := time.Now()
-		everywhere(t, []*Accounts{r}, 5)
-		assert.LessOrEqual(t, time.Since(began), 2*storeTimeout)
+		for _, timeout := range []time.Duration{time.Minute, time.Second} { // also where that is less than the store's
+			r := w.replica(t, &faultyStore{w.store, func(ctx context.Context) error {
+				<-ctx.Done()
+				return ctx.Err()
+			}}, WithTimeout(timeout))
+			began := time.Now()
+			everywhere(t, []*Accounts{r}, 5)
+			assert.LessOrEqual(t, time.Since(began), min(2*storeTimeout, timeout))
+		}
 	})
 }
 
-// A replica that died while it signed in is waited for no longer than its lease, and no longer than the caller wants.
+// A replica that died while it signed in is waited for no longer than its lease, even if its clock was ahead, and no longer
+// than the caller wants.
 func TestReplicaThatDiedSigningIn(t *testing.T) {
 	t.Parallel()
+	for _, ahead := range []time.Duration{0, 24 * time.Hour} {
+		testReplicaThatDied(t, ahead)
+	}
+}
+
+func testReplicaThatDied(t *testing.T, ahead time.Duration) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorldAt(t, nil, 1)
-		_, err := w.store.AcquireLease(t.Context(), "abm/session/"+acme, "dead", time.Now(), loginTTL)
+		_, err := w.store.AcquireLease(t.Context(), "abm/session/"+acme, "dead", time.Now().Add(ahead), loginTTL)
 		require.NoError(t, err)
 		gets := 0
 		r := w.replica(t, &faultyStore{w.store, func(context.Context) error { gets++; return nil }})
@@ -276,7 +286,7 @@ func TestSessionBelongsToOneTokenAndService(t *testing.T) {
 		c, err := r.Client(t.Context(), acme)
 		require.NoError(t, err)
 		shared := c.sessions.shared
-		h := &sharedSession{store: w.store, sealer: testSealer(t), account: acme, digest: shared.digest}
+		h := &sharedSession{store: w.store, sealer: testSealer(t), s: shared.s, account: acme, digest: shared.digest}
 		known, _, err := h.read(t.Context())
 		require.NoError(t, err)
 		assert.Empty(t, known.token, "does not open")
