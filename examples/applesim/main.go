@@ -223,12 +223,12 @@ func host(a net.Addr) string {
 	return h
 }
 
-// logged prints method, path and status of each request.
+// logged prints method, path and status of each request, the path escaped so that a line stays one.
 func logged(next http.Handler, to io.Writer) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rec := &recorder{ResponseWriter: w, status: noAnswer}
 		defer func() { // also after a request that a fault aborts
-			fmt.Fprintln(to, r.Method, r.URL.Path, rec.status, w.Header().Get("X-Abmtest-Reason"))
+			fmt.Fprintln(to, r.Method, r.URL.EscapedPath(), rec.status, w.Header().Get("X-Abmtest-Reason"))
 		}()
 		next.ServeHTTP(rec, r)
 	})

@@ -122,6 +122,10 @@ func TestVerboseLogsRequests(t *testing.T) {
 	r.Header.Set("User-Agent", "test")
 	h.ServeHTTP(nopWriter{http.Header{}}, r)
 	assert.Equal(t, "GET /account 401 the header X-ADM-Auth-Session is missing\n", log.String())
+	log.Reset()
+	r.URL.Path = "/a\nb"
+	h.ServeHTTP(nopWriter{http.Header{}}, r)
+	assert.Equal(t, 1, strings.Count(log.String(), "\n"), log.String())
 }
 
 // nopWriter takes an answer and forgets it.
