@@ -153,9 +153,14 @@ func (s *Service) adminServers(*http.Request) (any, error) {
 	defer s.mu.Unlock()
 	out := make([]adminServer, len(s.servers))
 	for i, m := range s.servers {
-		out[i] = adminServer{m.uuid, m.name, m.creds.ConsumerKey, m.cert != nil}
+		out[i] = m.listed()
 	}
 	return out, nil
+}
+
+// listed returns the entry as the admin API shows it. The caller holds the lock.
+func (m *MDMServer) listed() adminServer {
+	return adminServer{m.uuid, m.name, m.creds.ConsumerKey, m.cert != nil}
 }
 
 func (s *Service) adminAddServer(r *http.Request) (any, error) {
@@ -167,7 +172,9 @@ func (s *Service) adminAddServer(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return adminServer{UUID: m.uuid, Name: m.Name(), ConsumerKey: m.creds.ConsumerKey}, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return m.listed(), nil
 }
 
 func (s *Service) adminCertificate(r *http.Request) (any, error) {

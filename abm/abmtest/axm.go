@@ -32,7 +32,7 @@ type AXM struct {
 	running    []*axmActivity // in the order of their creation
 	details    map[*MDMServer]*axmServer
 	lagging    map[string]axmLag    // by serial number
-	since      map[string]time.Time // when a device was first seen here, by serial number
+	since      map[string]time.Time // when a device was first seen here, by serial number, or "released " and that
 	failing    map[string]string    // the word for devices that activities fail for
 	nextEnd    string               // how the next activity ends instead of COMPLETED
 	refusals   []axmRefusal

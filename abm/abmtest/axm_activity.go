@@ -255,7 +255,7 @@ func (a *AXM) carryOut(act *axmActivity, d *device, now time.Time) string {
 		d.migrateFrom = nil
 	case act.kind == axmRelease:
 		a.s.release(d, now, false)
-		a.firstSeen("released "+serial, now)
+		a.since["released "+serial] = now // not firstSeen: it may have been released before
 	default:
 		return axmNotAllowed
 	}

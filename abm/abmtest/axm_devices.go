@@ -1,6 +1,7 @@
 package abmtest
 
 import (
+	"crypto/hmac"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -162,7 +163,8 @@ func (c *axmCall) single(data any) any {
 }
 
 // page serves a page of the n entries that item returns, of which those that are nil are left out. A cursor is a position in
-// the whole list, which only ever grows, so that no page loses or repeats an entry when others leave in between.
+// the whole list. That of devices only ever grows, so that no page loses or repeats a device when others leave in between; one
+// of MDM servers may pass over an entry when another is deleted.
 func (a *AXM) page(c *axmCall, n int, item func(i int) any) (int, any, error) {
 	limit, err := a.limit(c)
 	if err != nil {
@@ -215,18 +217,14 @@ func (a *AXM) limit(c *axmCall) (int, error) {
 // encodePosition returns an opaque cursor, good for one path. It ends in a MAC, as those of the device assignment service do.
 func (a *AXM) encodePosition(c *axmCall, i int) string {
 	text := strconv.Itoa(i)
-	return base64.RawURLEncoding.EncodeToString([]byte(text + ":" + a.positionMAC(c, text)))
-}
-
-func (a *AXM) positionMAC(c *axmCall, text string) string {
-	return a.s.cursorMAC(&MDMServer{uuid: c.r.URL.Path}, text)
+	return base64.RawURLEncoding.EncodeToString([]byte(text + ":" + a.s.cursorMAC(c.r.URL.Path, text)))
 }
 
 func (a *AXM) decodePosition(c *axmCall, cursor string) (int, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(cursor)
 	text, mac, _ := strings.Cut(string(raw), ":")
 	i, numberErr := strconv.Atoi(text)
-	if err != nil || numberErr != nil || mac != a.positionMAC(c, text) {
+	if err != nil || numberErr != nil || !hmac.Equal([]byte(mac), []byte(a.s.cursorMAC(c.r.URL.Path, text))) {
 		return 0, &axmError{
 			status: http.StatusBadRequest, code: "PARAMETER_ERROR.INVALID", parameter: "cursor", detail: "not a cursor of this list",
 		}

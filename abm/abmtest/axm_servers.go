@@ -1,10 +1,9 @@
 package abmtest
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -116,7 +115,7 @@ type serverRequest struct {
 }
 
 // decodeServer reads the body of creating, and of updating the entry m.
-func (a *AXM) decodeServer(c *axmCall, m *MDMServer) (*serverRequest, []byte, error) {
+func (a *AXM) decodeServer(c *axmCall, m *MDMServer) (*serverRequest, *x509.Certificate, error) {
 	in := new(serverRequest)
 	if err := json.Unmarshal(c.body, in); err != nil || in.Data.Type != "mdmServers" {
 		return nil, nil, &axmError{status: http.StatusBadRequest, code: "ENTITY_ERROR.INVALID", detail: "not an MDM server"}
@@ -130,26 +129,25 @@ func (a *AXM) decodeServer(c *axmCall, m *MDMServer) (*serverRequest, []byte, er
 			return nil, nil, axmConflict("/data/attributes/serverName", "the name is empty or taken")
 		}
 	}
-	var certPEM []byte
-	if cert := in.Data.Attributes.Certificate; cert != nil {
-		der, err := base64.StdEncoding.DecodeString(cert.Data)
-		if err != nil || cert.Name == "" {
-			return nil, nil, axmConflict("/data/attributes/serverCertificate", "not a certificate with a name")
-		}
-		certPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	if in.Data.Attributes.Certificate == nil {
+		return in, nil, nil
 	}
-	return in, certPEM, nil
+	const pointer = "/data/attributes/serverCertificate"
+	der, err := base64.StdEncoding.DecodeString(in.Data.Attributes.Certificate.Data)
+	if err != nil || in.Data.Attributes.Certificate.Name == "" {
+		return nil, nil, axmConflict(pointer, "not a certificate with a name")
+	}
+	cert, err := rsaCertificate(der)
+	if err != nil {
+		return nil, nil, axmConflict(pointer, err.Error())
+	}
+	return in, cert, nil
 }
 
-// apply changes an entry. The caller holds the lock.
-func (a *AXM) apply(c *axmCall, m *MDMServer, in *serverRequest, certPEM []byte) error {
-	if certPEM != nil {
-		a.s.mu.Unlock() // UploadCertificate takes it
-		err := m.UploadCertificate(certPEM)
-		a.s.mu.Lock()
-		if err != nil {
-			return axmConflict("/data/attributes/serverCertificate", err.Error())
-		}
+// apply changes an entry. cert is nil if it stays. The caller holds the lock.
+func (a *AXM) apply(c *axmCall, m *MDMServer, in *serverRequest, cert *x509.Certificate) {
+	if cert != nil {
+		m.cert = cert
 	}
 	d, attrs := a.detail(m, c.now), in.Data.Attributes
 	d.updated = c.now
@@ -162,36 +160,24 @@ func (a *AXM) apply(c *axmCall, m *MDMServer, in *serverRequest, certPEM []byte)
 	if attrs.Families != nil {
 		d.families = attrs.Families
 	}
-	return nil
 }
 
 // createServer serves POST /v1/mdmServers.
 //
 // Apple: https://developer.apple.com/documentation/applebusinessapi/create-an-mdmserver
 func (a *AXM) createServer(c *axmCall) (int, any, error) {
-	in, certPEM, err := a.decodeServer(c, nil)
+	in, cert, err := a.decodeServer(c, nil)
 	if err != nil {
 		return 0, nil, err
 	}
-	if in.Data.Attributes.Name == nil || certPEM == nil {
+	if in.Data.Attributes.Name == nil || cert == nil {
 		return 0, nil, &axmError{
 			status: http.StatusConflict, code: "ENTITY_ERROR.ATTRIBUTE.REQUIRED", pointer: "/data/attributes",
 			detail: "serverName and serverCertificate are required",
 		}
 	}
-	a.s.mu.Unlock() // AddMDMServer takes it
-	m, err := a.s.AddMDMServer(*in.Data.Attributes.Name)
-	a.s.mu.Lock()
-	if errors.Is(err, ErrExists) {
-		return 0, nil, axmConflict("/data/attributes/serverName", "the name is taken")
-	}
-	if err != nil {
-		return 0, nil, err
-	}
-	if err := a.apply(c, m, in, certPEM); err != nil {
-		a.remove(m)
-		return 0, nil, err
-	}
+	m := a.s.newMDMServer(*in.Data.Attributes.Name)
+	a.apply(c, m, in, cert)
 	return http.StatusCreated, c.single(a.serverResource(c, m)), nil
 }
 
@@ -203,13 +189,11 @@ func (a *AXM) updateServer(c *axmCall) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	in, certPEM, err := a.decodeServer(c, m)
+	in, cert, err := a.decodeServer(c, m)
 	if err != nil {
 		return 0, nil, err
 	}
-	if err := a.apply(c, m, in, certPEM); err != nil {
-		return 0, nil, err
-	}
+	a.apply(c, m, in, cert)
 	return http.StatusOK, c.single(a.serverResource(c, m)), nil
 }
 

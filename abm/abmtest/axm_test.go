@@ -371,6 +371,22 @@ func TestAXMResults(t *testing.T) {
 	assert.False(t, d.Released)
 }
 
+// A device that comes back and is released again has the newer time.
+func TestAXMReleasesTwice(t *testing.T) {
+	t.Parallel()
+	clk := newClock()
+	s, err := abmtest.NewService(abmtest.WithClock(clk.Now), abmtest.WithSeed(1))
+	require.NoError(t, err)
+	c := newAXMClient(t, clk, s, abmtest.WithAXMPolls(1))
+	for _, want := range []string{"2026-09-01T12:01:00.000Z", "2026-09-01T12:02:00.000Z"} {
+		require.NoError(t, s.AddDevices(nil, machines("A")...))
+		clk.Advance(time.Minute)
+		out := c.call(201, "POST", "/v1/orgDeviceActivities", axmActivity("RELEASE_DEVICES", "", time.Time{}, "A"))
+		c.call(200, "GET", fmt.Sprint("/v1/orgDeviceActivities/", dig(out, "data", "id")), "")
+		assert.Equal(t, want, dig(c.call(200, "GET", "/v1/orgDevices/A", ""), "data", "attributes", "releasedFromOrgDateTime"))
+	}
+}
+
 func TestAXMOptions(t *testing.T) {
 	t.Parallel()
 	s, err := abmtest.NewService()

@@ -33,12 +33,13 @@ func (s *Service) encodeCursor(m *MDMServer, c cursor) string {
 	if c.late > 0 {
 		text += fmt.Sprintf(":%d", c.late)
 	}
-	return base64.StdEncoding.EncodeToString([]byte(text + ":" + s.cursorMAC(m, text)))
+	return base64.StdEncoding.EncodeToString([]byte(text + ":" + s.cursorMAC(m.uuid, text)))
 }
 
-func (s *Service) cursorMAC(m *MDMServer, text string) string {
+// cursorMAC returns the MAC of a cursor of owner: an MDM server entry, or a list.
+func (s *Service) cursorMAC(owner, text string) string {
 	mac := hmac.New(sha256.New, s.cursorKey)
-	mac.Write([]byte(m.uuid + ":" + text))
+	mac.Write([]byte(owner + ":" + text))
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
@@ -52,7 +53,7 @@ func (s *Service) decodeCursor(m *MDMServer, text string) (c cursor, ok bool) {
 		return cursor{}, false
 	}
 	cut := strings.LastIndexByte(string(raw), ':')
-	if cut < 0 || !hmac.Equal([]byte(s.cursorMAC(m, string(raw[:cut]))), raw[cut+1:]) {
+	if cut < 0 || !hmac.Equal([]byte(s.cursorMAC(m.uuid, string(raw[:cut]))), raw[cut+1:]) {
 		return cursor{}, false
 	}
 	fields := strings.Split(string(raw[:cut]), ":")

@@ -202,7 +202,8 @@ func (s *Service) SetFault(f Fault) (string, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if set.ID == "" {
+	taken := func(f *fault) bool { return f.ID == set.ID }
+	for f.ID == "" && (set.ID == "" || slices.ContainsFunc(s.faults, taken)) {
 		s.faultCount++
 		set.ID = fmt.Sprintf("fault-%d", s.faultCount)
 	}

@@ -159,6 +159,13 @@ func TestFaultsAreListedReplacedAndCleared(t *testing.T) {
 	assert.Len(t, s.Faults(), 1)
 	s.ClearFaults()
 	assert.Empty(t, s.Faults())
+
+	// Faults that were listed by one service are set at another, and more are added there.
+	set(t, s, abmtest.Fault{ID: "fault-2", Kind: abmtest.FaultServerError})
+	for range 3 {
+		set(t, s, abmtest.Fault{Kind: abmtest.FaultTooManyRequests})
+	}
+	assert.Len(t, s.Faults(), 4, "a name that is made up replaces none")
 }
 
 func TestFaultScope(t *testing.T) {

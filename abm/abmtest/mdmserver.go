@@ -57,17 +57,26 @@ func (m *MDMServer) UploadCertificate(certPEM []byte) error {
 	if block == nil || block.Type != "CERTIFICATE" {
 		return fmt.Errorf("abmtest: upload certificate: not a PEM certificate: %w", ErrNoCertificate)
 	}
-	cert, err := x509.ParseCertificate(block.Bytes)
+	cert, err := rsaCertificate(block.Bytes)
 	if err != nil {
-		return fmt.Errorf("abmtest: upload certificate: %w: %w", err, ErrNoCertificate)
-	}
-	if _, ok := cert.PublicKey.(*rsa.PublicKey); !ok {
-		return fmt.Errorf("abmtest: upload certificate: the key is not RSA: %w", ErrNoCertificate)
+		return fmt.Errorf("abmtest: upload certificate: %w", err)
 	}
 	m.service.mu.Lock()
 	defer m.service.mu.Unlock()
 	m.cert = cert
 	return nil
+}
+
+// rsaCertificate reads a certificate that token files can be encrypted to, or returns ErrNoCertificate.
+func rsaCertificate(der []byte) (*x509.Certificate, error) {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", err, ErrNoCertificate)
+	}
+	if _, ok := cert.PublicKey.(*rsa.PublicKey); !ok {
+		return nil, fmt.Errorf("the key is not RSA: %w", ErrNoCertificate)
+	}
+	return cert, nil
 }
 
 // MintToken issues new credentials, valid for a year, and returns them as the ".p7m" file that the portal offers for

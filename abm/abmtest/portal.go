@@ -20,6 +20,11 @@ func (s *Service) AddMDMServer(name string) (*MDMServer, error) {
 	if slices.ContainsFunc(s.servers, func(m *MDMServer) bool { return m.name == name }) {
 		return nil, fmt.Errorf("abmtest: add MDM server %q: %w", name, ErrExists)
 	}
+	return s.newMDMServer(name), nil
+}
+
+// newMDMServer creates an entry with a name that was checked. The caller holds the lock.
+func (s *Service) newMDMServer(name string) *MDMServer {
 	id := strings.ToUpper(s.hexID(16))
 	m := &MDMServer{
 		service:  s,
@@ -30,7 +35,7 @@ func (s *Service) AddMDMServer(name string) (*MDMServer, error) {
 		lost:     make(map[string]bool),
 	}
 	s.servers = append(s.servers, m)
-	return m, nil
+	return m
 }
 
 // MDMServers returns all entries in the order of their creation.

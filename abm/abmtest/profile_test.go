@@ -148,7 +148,7 @@ func TestAssign(t *testing.T) {
 		assert.Equal(t, want, a.body)
 	}
 	assert.Equal(t, http.StatusNotFound, c.call("POST", "/profile/devices", `{"profile_uuid":"X","devices":["A"]}`).status)
-	assert.Zero(t, s.AssignCalls("A"))
+	assert.Zero(t, s.AssignCalls("A"), "a call that is refused as a whole")
 
 	got := c.devices("POST", "/profile/devices", id, "A", "C", "D", "X", "A")
 	assert.Equal(t, results{ProfileUUID: id, Devices: map[string]string{

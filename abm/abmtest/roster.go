@@ -12,7 +12,8 @@ import (
 // rosterLimit is Apple's default and maximum of entries in a page.
 const rosterLimit = 1000
 
-// rosterPaths lists the roster calls: what the server manages, and with /sync what changed.
+// rosterPaths lists the roster calls: what the server manages, and with /sync what changed. That courses and locations have
+// a /sync as classes and persons do is a guess.
 //
 // Apple: https://developer.apple.com/documentation/devicemanagement/roster-management
 func rosterPaths() []string {

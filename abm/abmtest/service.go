@@ -53,7 +53,7 @@ type Service struct {
 	intercept   func(http.ResponseWriter, *http.Request) bool
 
 	faults     []*fault
-	faultCount int        // of faults that were given a name
+	faultCount int        // of names that were made up
 	chance     *rand.Rand // of its own: a fault must not change the identifiers that follow
 	rosters    map[string][]json.RawMessage
 

@@ -8,7 +8,7 @@ import (
 )
 
 // Stats counts what MDM servers asked for since the service began. It does not count what the methods and the
-// admin handler do.
+// admin handler do. Of the calls of [AXM] it has Calls and LargestBatch.
 type Stats struct {
 	// Calls is the number of requests per endpoint, such as "POST /devices/sync", whatever the answer was.
 	Calls map[string]int `json:"calls"`
@@ -23,8 +23,8 @@ type Stats struct {
 	// OverLimit is the number of requests per endpoint that named, or asked for, more devices than GET /account
 	// publishes for it. What Apple does with them is not documented; here they are answered.
 	OverLimit map[string]int `json:"over_limit"`
-	// AssignCalls is how often a profile assignment was asked for per serial number, whatever the result was. Requests
-	// that [Service.Intercept] answers are not in it.
+	// AssignCalls is how often a profile assignment was asked for per serial number, whatever its result was and also if a
+	// fault answered. Requests that [Service.Intercept] answers, or the service refuses as a whole, are not in it.
 	AssignCalls map[string]int `json:"assign_calls"`
 }
 
