@@ -30,7 +30,7 @@ func tokenHealth(expires, now time.Time) (storage.Health, string) {
 	case endTold:
 		return storage.HealthExpired, reasonExpired
 	default:
-		return storage.HealthExpiring, fmt.Sprintf("the server token expires within %d days", days)
+		return storage.HealthExpiring, "the server token expires within " + count(days, "day")
 	}
 }
 
@@ -77,7 +77,8 @@ func drift(err error) string {
 	if e.Skew < 0 {
 		way = "ahead of"
 	}
-	return fmt.Sprintf("; the clock of this machine is %v %s Apple's", e.Skew.Abs().Round(time.Second), way)
+	// To the minute, so that the reason stays the same from one refusal to the next.
+	return fmt.Sprintf("; the clock of this machine is %v %s Apple's", e.Skew.Abs().Round(time.Minute), way)
 }
 
 // fromApple reports whether err is Apple's answer or a failure on the way to Apple.
@@ -89,20 +90,19 @@ func fromApple(err error) bool {
 	return ok
 }
 
-// setHealth changes the health of acct and returns the activity for it, if it is a change. How a call fails may differ
-// from one to the next, so another reason is none. [activity.TokenExpiring] tells how a token comes to its end.
+// setHealth changes the health of acct and returns the activity for it, if it is a change. Another reason is none, as how a
+// call fails may differ from one to the next, but the newest is kept: that of an earlier refusal, such as a clock that has
+// been set since, would send people after the wrong thing. [activity.TokenExpiring] tells how a token comes to its end.
 func setHealth(acct *storage.Account, h storage.Health, reason string, now time.Time) []storage.Activity {
-	if acct.Health == h {
-		if h == storage.HealthExpiring {
-			acct.HealthReason = reason
-		}
+	from := acct.Health
+	acct.Health, acct.HealthReason = h, reason
+	if from == h {
 		return nil
 	}
-	e := activity.AccountHealthChanged{
-		On: activity.On{Account: acct.Name}, From: string(acct.Health), To: string(h), Reason: reason,
-	}
-	acct.Health, acct.HealthReason, acct.HealthSince = h, reason, now
-	return []storage.Activity{activity.New(now, activity.System, e)}
+	acct.HealthSince = now
+	return []storage.Activity{activity.New(now, activity.System, activity.AccountHealthChanged{
+		On: activity.On{Account: acct.Name}, From: string(from), To: string(h), Reason: reason,
+	})}
 }
 
 // noteHealth stores how a step with Apple ended. token is the sealed token the step was made with: news about a token
@@ -114,12 +114,13 @@ func (a *Accounts) noteHealth(ctx context.Context, account string, token []byte,
 		if !ok || string(acct.SealedToken) != string(token) {
 			return nil, errNoChange
 		}
+		before := acct.HealthReason
 		acts := append(warnExpiry(acct, now), setHealth(acct, h, reason, now)...)
 		late := stepErr == nil && (now.Sub(acct.LastOKAt) >= okEvery || acct.LastOKAt.After(now.Add(maxSkew)))
 		if stepErr == nil {
 			acct.LastOKAt = now
 		}
-		if acts == nil && !late {
+		if acts == nil && !late && acct.HealthReason == before {
 			return nil, errNoChange
 		}
 		return acts, nil

@@ -59,6 +59,32 @@ func TestHealthTransitions(t *testing.T) {
 	}
 }
 
+// The reason is that of the newest refusal, though the state is the same: whoever has set the clock must not be told to set
+// it again. The state began with the first, and is told once.
+func TestHealthReasonIsTheNewest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0)
+	accts := w.engine(t).Accounts()
+	token := w.acct(t).SealedToken
+	note := func(err error) storage.Account {
+		w.clock.Add(time.Minute)
+		require.NoError(t, accts.noteHealth(t.Context(), acme, token, err))
+		return w.acct(t)
+	}
+	refusal := newAPIError(opSession, http.StatusUnauthorized, []byte("UNAUTHORIZED"), 0)
+	refusal.Skew = 3*time.Hour + 2*time.Second
+	first := note(refusal)
+	require.Contains(t, first.HealthReason, "the clock of this machine is 3h0m0s behind")
+	refusal.Skew += 5 * time.Second
+	same := note(refusal)
+	assert.Equal(t, first.Version, same.Version, "nothing new is not written")
+	later := note(ErrOtherServer)
+	assert.Equal(t, storage.HealthRejected, later.Health)
+	assert.Equal(t, ErrOtherServer.Error(), later.HealthReason)
+	assert.Equal(t, first.HealthSince, later.HealthSince)
+	assert.Equal(t, 2, w.kinds(t)["account_health_changed"], "of the first token, and of the refusal")
+}
+
 // dated adds the date of Apple's clock to answers, as servers do.
 type dated struct {
 	next http.RoundTripper
