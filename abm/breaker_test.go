@@ -215,6 +215,51 @@ func TestOneProbeAtATime(t *testing.T) {
 	assert.EqualValues(t, 3, s.calls.Load())
 }
 
+// What was sent before a circuit opened, and is answered while one call finds out, says nothing: it neither lets another one
+// through nor takes the place of the one that does.
+func TestLateAnswerWhileOneFindsOut(t *testing.T) {
+	t.Parallel()
+	remove := func(c *Client) error { _, err := c.RemoveProfile(context.Background(), "S"); return err }
+	for name, others := range map[string][]func(*Client) error{
+		"account": {detail, fetch}, // of two operations
+		"own":     {detail, detail},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			clock := newClock()
+			entered, late, probe := make(chan struct{}), make(chan int), make(chan int)
+			wait := func(on chan int) func(*http.Request) (int, http.Header) {
+				return func(*http.Request) (int, http.Header) { entered <- struct{}{}; return <-on, nil }
+			}
+			s, c := newScripted(t, wait(late), WithClock(clock.Now), WithCircuitBreaker(2, time.Minute))
+			var slow, finds sync.WaitGroup
+			slow.Go(func() { assert.ErrorIs(t, detail(c), ErrUnavailable) })
+			<-entered
+			s.answer = always(503)
+			for _, call := range others {
+				require.NotErrorIs(t, call(c), ErrHeldBack)
+			}
+			require.ErrorIs(t, detail(c), ErrHeldBack)
+			clock.Add(time.Minute)
+			s.answer = wait(probe)
+			last := others[len(others)-1]
+			finds.Go(func() { assert.NoError(t, last(c)) })
+			<-entered
+			late <- 503
+			slow.Wait()
+			s.answer = always(200)
+			require.ErrorIs(t, last(c), ErrHeldBack)
+			if name == "account" {
+				require.ErrorIs(t, remove(c), ErrHeldBack)
+			}
+			probe <- 200
+			finds.Wait()
+			require.NoError(t, last(c))
+			require.NoError(t, remove(c))
+		})
+	}
+}
+
 // What Apple asks one call to wait holds back all of them.
 func TestRetryAfterHoldsBackAll(t *testing.T) {
 	t.Parallel()
