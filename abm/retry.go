@@ -54,8 +54,8 @@ type clock func() time.Time
 // Now implements backoff.Clock.
 func (c clock) Now() time.Time { return c() }
 
-// openFor is how long after its beginning the outcome of a call that changes something can be open: it is sent for the last
-// time within the timeout of one exchange, and that exchange ends within another.
+// openFor is how long after its beginning the outcome of a call that changes something can be open: its last exchange begins
+// within the timeout of one, and ends within another.
 func (s *settings) openFor() time.Duration { return 2 * s.timeout }
 
 // hinted waits as long as the server asks for, if that is longer, and gives up if it asks for more than longest, or if

@@ -189,7 +189,7 @@ func (h *sharedSession) publish(ctx context.Context, got session, from string) s
 		}
 		got.version = known.version
 	}
-	if !errors.Is(err, storage.ErrNotFound) { // the account was deleted
+	if err != nil && !errors.Is(err, storage.ErrNotFound) { // the account was deleted
 		h.goAlone(err)
 	}
 	return got

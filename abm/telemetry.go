@@ -44,9 +44,10 @@ const scopeName = "github.com/enrollkit/enrollkit/abm"
 // values of each other attribute is bounded, and none names a device.
 //
 // A call is one exchange with Apple, its body included; signing in is the operation Session. error.type is absent after a
-// success; otherwise it is Apple's code, such as EXPIRED_CURSOR, if it is a known one, else the status, or what kept an
-// answer from coming: transport, timeout, canceled. A call that is held back is not sent and so not measured. Results of assigning are Apple's words for each device it was asked
-// for, MISSING if the answer does not name it, and the code of a call that was refused because of it.
+// success; otherwise it is Apple's code, such as EXPIRED_CURSOR, if it is a known one, else the status, bad_response for an
+// answer that cannot be used, or what kept one from coming: transport, timeout, canceled, lease_lost. A call that is held
+// back is not sent and so not measured. Results of assigning are Apple's words for each device it was asked for, MISSING if
+// the answer does not name it, and the code of a call that was refused because of it.
 //
 // Lags count from when the inventory was last known to be current, or from the account's creation before the first time,
 // so that an account that never gets there is seen too; they and what remains of the token, in days, are absent without a
