@@ -137,6 +137,9 @@ func (f *Fault) given() []string {
 	return out
 }
 
+// longestFault bounds the times of a fault, so that sums of them are times, too.
+const longestFault = 10 * 365 * 24 * time.Hour
+
 // check reports what is wrong with a fault of the kind that info describes.
 func (f *Fault) check(info *FaultInfo) error {
 	for _, name := range f.given() {
@@ -147,6 +150,8 @@ func (f *Fault) check(info *FaultInfo) error {
 	switch {
 	case f.Count < 0 || f.RetryAfter < 0 || f.Jitter < 0 || f.Window < 0 || f.Bytes < 0:
 		return errors.New("count, bytes and times must not be negative")
+	case max(f.RetryAfter, f.Jitter, f.Window, f.Duration) > longestFault || f.Duration < -longestFault:
+		return errors.New("times must not be longer than ten years")
 	case f.Duration < 0 && f.Kind != FaultClockSkew:
 		return errors.New("duration must not be negative")
 	case f.RetryAfterDate && f.RetryAfter == 0:

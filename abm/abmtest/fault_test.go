@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"os"
 	"slices"
@@ -123,6 +124,9 @@ func TestFaultsThatMakeNoSense(t *testing.T) {
 		{Kind: abmtest.FaultAnswer, Status: 100},
 		{Kind: abmtest.FaultLatency},
 		{Kind: abmtest.FaultLatency, Duration: -time.Second},
+		{Kind: abmtest.FaultLatency, Duration: time.Second, Jitter: math.MaxInt64},
+		{Kind: abmtest.FaultLatency, Duration: math.MaxInt64},
+		{Kind: abmtest.FaultClockSkew, Duration: math.MinInt64},
 		{Kind: abmtest.FaultUnavailable, RetryAfterDate: true},
 		{Kind: abmtest.FaultRejectedSerial},
 		{Kind: abmtest.FaultMalformedDate, Value: json.RawMessage("{")},

@@ -74,6 +74,28 @@ func TestWaitingForATokenEndsWithTheContext(t *testing.T) {
 	})
 }
 
+// A refusal counts for all that wait: Apple is not asked once for each of them.
+func TestManyCallsGetOneRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, time.Now)
+		w.hook = func(*http.Request) *http.Response {
+			time.Sleep(time.Second) // so that all wait
+			return nil
+		}
+		c := w.client(time.Now)
+		require.NoError(t, w.api.RevokeAPIAccount(w.account.ClientID))
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				_, err := c.OrgDevice(t.Context(), "S1")
+				assert.ErrorIs(t, err, ErrCredentials)
+			})
+		}
+		wg.Wait()
+		assert.Equal(t, 1, w.count(tokenCall))
+	})
+}
+
 func TestTokenIsReplacedBeforeItEnds(t *testing.T) {
 	t.Parallel()
 	clock := newTestClock()
