@@ -40,7 +40,8 @@ func (a *Accounts) CreateKeyPair(ctx context.Context, account string) (storage.K
 }
 
 // ImportKeyPair stores a key pair that another program made, such as the MDM server whose account is taken over: a
-// certificate, PEM, that Apple's portal may have on record, and its key. It returns storage.ErrExists for one that is there.
+// certificate, PEM, that Apple's portal may have on record, and its key. Anything else in certPEM is left out: files often
+// have the private key beside the certificate. It returns storage.ErrExists for one that is there.
 func (a *Accounts) ImportKeyPair(ctx context.Context, account string, certPEM []byte, key *rsa.PrivateKey) (storage.KeyPair, error) {
 	k := storage.KeyPair{Account: account, Certificate: certPEM, CreatedAt: a.s.now()}
 	cert, err := parseCertificate(k)
@@ -50,7 +51,7 @@ func (a *Accounts) ImportKeyPair(ctx context.Context, account string, certPEM []
 	if key == nil || key.N == nil || key.Validate() != nil || !key.PublicKey.Equal(cert.PublicKey) {
 		return storage.KeyPair{}, errors.New("abm: import key pair: the key is not the certificate's")
 	}
-	k.ID = keyPairID(cert.Raw)
+	k.ID, k.Certificate = keyPairID(cert.Raw), encodeCertificate(cert.Raw)
 	if k, err = a.storeKeyPair(ctx, k, key); err != nil {
 		return storage.KeyPair{}, fmt.Errorf("abm: import key pair: %w", err)
 	}
@@ -164,9 +165,14 @@ func newKeyPair(account string, now time.Time) (storage.KeyPair, *rsa.PrivateKey
 	}
 	return storage.KeyPair{
 		Account: account, ID: keyPairID(der),
-		Certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		Certificate: encodeCertificate(der),
 		CreatedAt:   now,
 	}, key, nil
+}
+
+// encodeCertificate returns the PEM form of a certificate, DER.
+func encodeCertificate(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 // keyPairID returns the ID of the key pair with this certificate, DER.

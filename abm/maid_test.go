@@ -3,6 +3,8 @@ package abm
 import (
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/pem"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,9 +89,11 @@ func TestImportKeyPair(t *testing.T) {
 	ctx := t.Context()
 	made, key, err := newKeyPair("elsewhere", w.clock.Now())
 	require.NoError(t, err)
-	k, err := w.accts.ImportKeyPair(ctx, "school", made.Certificate, key)
+	private := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	k, err := w.accts.ImportKeyPair(ctx, "school", slices.Concat([]byte("a comment\n"), made.Certificate, private), key)
 	require.NoError(t, err)
 	assert.Equal(t, made.ID, k.ID)
+	assert.Equal(t, made.Certificate, k.Certificate, "it is uploaded, and is not sealed: no private key may be in it")
 	require.NoError(t, w.entry.UploadCertificate(made.Certificate))
 	acct, err := w.accts.ImportToken(ctx, "school", w.mint(t), ImportOptions{})
 	require.NoError(t, err)

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -141,7 +142,8 @@ func TestStagedKeyPairs(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, cert1, gotCert)
 		assert.Equal(t, key1, gotKey)
-		require.NoError(t, s.StoreTokenPKI(ctx, "acme", cert2, key2))
+		// The same key pair, and so is it in a file that is written in another way.
+		require.NoError(t, s.StoreTokenPKI(ctx, "acme", slices.Concat([]byte("a comment\n"), cert2, key2), key2))
 	}
 	pairs, err := store.ListKeyPairs(ctx, "acme")
 	require.NoError(t, err)

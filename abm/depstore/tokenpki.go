@@ -12,7 +12,7 @@ import (
 	"github.com/enrollkit/enrollkit/storage"
 )
 
-// StoreTokenPKI makes a key pair of the account's and stages it. Key pairs staged before stay with the account.
+// StoreTokenPKI makes a key pair of the account's and stages it. Of pemCert it keeps the first certificate. Key pairs staged before stay with the account.
 func (s *Storage) StoreTokenPKI(ctx context.Context, name string, pemCert, pemKey []byte) error {
 	key, err := parseKey(pemKey)
 	if err != nil {
@@ -23,7 +23,7 @@ func (s *Storage) StoreTokenPKI(ctx context.Context, name string, pemCert, pemKe
 	}
 	k, err := s.accounts.ImportKeyPair(ctx, name, pemCert, key)
 	if errors.Is(err, storage.ErrExists) { // the same one staged again
-		k, err = s.find(ctx, name, func(k storage.KeyPair) bool { return bytes.Equal(k.Certificate, pemCert) })
+		k, err = s.find(ctx, name, func(k storage.KeyPair) bool { return sameCertificate(k.Certificate, pemCert) })
 	}
 	if err != nil {
 		return wrap("store token PKI", name, err)
@@ -93,6 +93,13 @@ func (s *Storage) find(ctx context.Context, name string, is func(storage.KeyPair
 		return pairs[i], nil
 	}
 	return storage.KeyPair{}, storage.ErrNotFound
+}
+
+// sameCertificate compares what two PEM files have in them, and not how they are written.
+func sameCertificate(a, b []byte) bool {
+	x, _ := pem.Decode(a)
+	y, _ := pem.Decode(b)
+	return x != nil && y != nil && bytes.Equal(x.Bytes, y.Bytes)
 }
 
 // pemPKCS1 is the type of the private keys that nanodep reads and writes.
