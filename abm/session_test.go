@@ -260,7 +260,7 @@ func TestWriteIsNotSentLateWithRenewedToken(t *testing.T) {
 				case r.URL.Path == "/session":
 					_, _ = io.WriteString(w, `{"auth_session_token":"s"}`)
 				case calls.Add(1) > n:
-					http.Error(w, "ACCESS_DENIED", 403)
+					http.Error(w, "ACCESS_DENIED", http.StatusForbidden)
 				default:
 					w.Header().Set("Retry-After", wait)
 					w.WriteHeader(429)
