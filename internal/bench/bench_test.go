@@ -20,9 +20,9 @@ func TestMain(m *testing.M) {
 func TestRun(t *testing.T) {
 	t.Parallel()
 	var out strings.Builder
-	p := plan{devices: 2500, rounds: 1, latencies: []time.Duration{0, time.Millisecond}, full: 3000}
+	p := plan{devices: 1100, rounds: 1, latencies: []time.Duration{time.Millisecond}, decodes: 1, full: 1001}
 	require.NoError(t, p.run(t.Context(), &out))
-	for _, want := range []string{"decode a page", "fetch 2500 devices", "answers after 1ms", "assign a profile to 2500", "fetch 3000 devices", "SQLite"} {
+	for _, want := range []string{"decode a page", "fetch 1100 devices", "answers after 1ms", "assign a profile to 1100", "fetch 1001 devices", "inventory into memory", "SQLite"} {
 		assert.Contains(t, out.String(), want)
 	}
 	assert.NotContains(t, out.String(), "NaN")
@@ -69,11 +69,12 @@ func BenchmarkFetch(b *testing.B) {
 	require.NoError(b, err)
 	defer stop()
 	for name, j := range map[string]job{
-		"nanodep-client":   plain(func() (int, error) { return nanodepClient(b.Context(), url) }),
-		"enrollkit-client": plain(func() (int, error) { return ourClient(b.Context(), url) }),
-		"nanodep-syncer":   plain(func() (int, error) { return nanodepSyncer(b.Context(), url) }),
-		"enrollkit-memory": engineSync(b.Context(), openMemory, url, n),
-		"enrollkit-sqlite": engineSync(b.Context(), openSQLite, url, n),
+		"nanodep-client":      plain(func() (int, error) { return nanodepClient(b.Context(), url) }),
+		"enrollkit-client":    plain(func() (int, error) { return ourClient(b.Context(), url) }),
+		"nanodep-syncer":      plain(func() (int, error) { return nanodepSyncer(b.Context(), url) }),
+		"enrollkit-inventory": engineSync(b.Context(), openMemory, nothing, url, n),
+		"enrollkit-memory":    engineSync(b.Context(), openMemory, oneProfile, url, n),
+		"enrollkit-sqlite":    engineSync(b.Context(), openSQLite, oneProfile, url, n),
 	} {
 		b.Run(name, func(b *testing.B) { benchmark(b, n, j) })
 	}

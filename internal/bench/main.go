@@ -19,12 +19,13 @@ type plan struct {
 	devices   int
 	rounds    int
 	latencies []time.Duration
+	decodes   int // how often a page is decoded in one measurement
 	full      int // devices of the one large fetch; 0 for none
 }
 
 func main() {
 	serveIfAsked()
-	p := plan{}
+	p := plan{decodes: 50}
 	flag.IntVar(&p.devices, "devices", 100_000, "how many devices are fetched")
 	flag.IntVar(&p.rounds, "rounds", 3, "how often each side does its work; medians count")
 	latencies := flag.String("latency", "0s,50ms,200ms", "how long the server takes to answer")
@@ -74,7 +75,7 @@ func (p plan) roundsAt(latency time.Duration) int {
 
 // decode compares reading one page of a thousand devices.
 func (p plan) decode(t *table) error {
-	const times = 50
+	times := p.decodes
 	page := newPages(2 * pageSize).page(0)
 	repeat := func(f func([]byte) (int, error)) func() (int, error) {
 		return func() (n int, err error) {
@@ -109,8 +110,9 @@ func (p plan) fetch(ctx context.Context, t *table, n int, latency time.Duration,
 		plain(func() (int, error) { return nanodepClient(ctx, url) }),
 		plain(func() (int, error) { return ourClient(ctx, url) }),
 		plain(func() (int, error) { return nanodepSyncer(ctx, url) }),
-		engineSync(ctx, openMemory, url, n),
-		engineSync(ctx, openSQLite, url, n),
+		engineSync(ctx, openMemory, nothing, url, n),
+		engineSync(ctx, openMemory, oneProfile, url, n),
+		engineSync(ctx, openSQLite, oneProfile, url, n),
 	)
 	if err != nil {
 		return err
@@ -119,8 +121,9 @@ func (p plan) fetch(ctx context.Context, t *table, n int, latency time.Duration,
 	t.row("nanodep godep client", rs[0], rs[0], n)
 	t.row("enrollkit client", rs[1], rs[0], n)
 	t.row("nanodep syncer, empty callback", rs[2], rs[2], n)
-	t.row("enrollkit engine into memory", rs[3], rs[2], n)
-	t.row("enrollkit engine into SQLite", rs[4], rs[2], n)
+	t.row("enrollkit engine, inventory into memory", rs[3], rs[2], n)
+	t.row("the same and assignments into memory", rs[4], rs[2], n)
+	t.row("the same and assignments into SQLite", rs[5], rs[2], n)
 	return nil
 }
 

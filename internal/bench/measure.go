@@ -123,9 +123,9 @@ func plain(work func() (int, error)) job {
 }
 
 // engineSync is the job of reading the full list with a new engine on an empty store.
-func engineSync(ctx context.Context, open opener, url string, n int) job {
+func engineSync(ctx context.Context, open opener, want wish, url string, n int) job {
 	return func() (func() (int, error), func() error, error) {
-		e, err := newEngine(ctx, open, url)
+		e, err := newEngine(ctx, open, want, url)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -137,7 +137,7 @@ func engineSync(ctx context.Context, open opener, url string, n int) job {
 // engineAssign is the job of assigning a profile to all devices, which were read before.
 func engineAssign(ctx context.Context, open opener, url string, n int) job {
 	return func() (func() (int, error), func() error, error) {
-		e, err := newEngine(ctx, open, url)
+		e, err := newEngine(ctx, open, oneProfile, url)
 		if err != nil {
 			return nil, nil, err
 		}

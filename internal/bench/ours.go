@@ -90,21 +90,31 @@ func openSQLite(ctx context.Context) (storage.Store, func() error, error) {
 	return s, closeAll, nil
 }
 
-// newEngine makes an engine that gives every device one profile. The token comes from a simulated portal; the service it is
-// for is at url.
-func newEngine(ctx context.Context, open opener, url string) (*engine, error) {
+// wish says what an engine wants for the devices.
+type wish func() (abm.Resolver, error)
+
+// nothing leaves all devices alone: what is stored is the inventory and that its devices have appeared.
+func nothing() (abm.Resolver, error) { return abm.NewStaticResolver(abm.StaticRules{}) }
+
+// oneProfile gives every device the same profile: an assignment for each is stored too.
+func oneProfile() (abm.Resolver, error) {
+	return abm.ForAll(depprofile.Default("https://mdm.example.com/mdm/sso"))
+}
+
+// newEngine makes an engine for one account. The token comes from a simulated portal; the service it is for is at url.
+func newEngine(ctx context.Context, open opener, want wish, url string) (*engine, error) {
 	store, closeStore, err := open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	e, err := newEngineOn(ctx, store, url)
+	e, err := newEngineOn(ctx, store, want, url)
 	if err != nil {
 		return nil, errors.Join(err, closeStore())
 	}
 	return &engine{Engine: e, store: store, close: closeStore}, nil
 }
 
-func newEngineOn(ctx context.Context, store storage.Store, url string) (*abm.Engine, error) {
+func newEngineOn(ctx context.Context, store storage.Store, want wish, url string) (*abm.Engine, error) {
 	keys, err := storage.NewKeyset()
 	if err != nil {
 		return nil, err
@@ -113,7 +123,7 @@ func newEngineOn(ctx context.Context, store storage.Store, url string) (*abm.Eng
 	if err != nil {
 		return nil, err
 	}
-	resolver, err := abm.ForAll(depprofile.Default("https://mdm.example.com/mdm/sso"))
+	resolver, err := want()
 	if err != nil {
 		return nil, err
 	}
