@@ -117,7 +117,7 @@ func (w *world) account(t testing.TB, accts *Accounts, name string, server *abmt
 	require.NoError(t, err)
 	detail, err := c.AccountDetail(ctx)
 	require.NoError(t, err)
-	_, err = accts.storeToken(ctx, name, importedToken{token: token, keyID: "none", detail: detail}, ImportOptions{})
+	_, err = accts.storeToken(ctx, name, importedToken{token: token, pair: storage.KeyPair{Account: name, ID: "none"}, detail: detail}, ImportOptions{})
 	require.NoError(t, err)
 }
 
@@ -132,7 +132,7 @@ func (w *world) renew(t testing.TB, accts *Accounts) {
 	require.NoError(t, err)
 	detail, err := c.AccountDetail(t.Context())
 	require.NoError(t, err)
-	_, err = accts.storeToken(t.Context(), acme, importedToken{token: token, keyID: "new", detail: detail}, ImportOptions{})
+	_, err = accts.storeToken(t.Context(), acme, importedToken{token: token, pair: storage.KeyPair{Account: acme, ID: "new"}, detail: detail}, ImportOptions{})
 	require.NoError(t, err)
 }
 

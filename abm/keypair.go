@@ -90,22 +90,35 @@ func (a *Accounts) PrivateKey(ctx context.Context, k storage.KeyPair) (*rsa.Priv
 // UseKeyPair says that a key pair is the one in use: the one that [Accounts.MAIDToken] signs with. [Accounts.ImportToken]
 // does so by itself; this is for those who use [Accounts.PutToken]. It returns storage.ErrNotFound if it is not the account's.
 func (a *Accounts) UseKeyPair(ctx context.Context, account, id string) error {
-	_, err := a.update(ctx, account, func(acct *storage.Account) ([]storage.Activity, error) {
-		pairs, err := a.store.ListKeyPairs(ctx, account)
-		if err != nil {
-			return nil, err
-		}
-		if !slices.ContainsFunc(pairs, func(k storage.KeyPair) bool { return k.ID == id }) {
-			return nil, storage.ErrNotFound
-		}
+	pairs, err := a.store.ListKeyPairs(ctx, account)
+	if err != nil {
+		return fmt.Errorf("abm: use key pair: %w", err)
+	}
+	used := slices.IndexFunc(pairs, func(k storage.KeyPair) bool { return k.ID == id })
+	if used < 0 {
+		return fmt.Errorf("abm: use key pair: %w", storage.ErrNotFound)
+	}
+	_, err = a.update(ctx, account, func(acct *storage.Account) ([]storage.Activity, error) {
 		if acct.KeyPairID == id {
 			return nil, errNoChange
 		}
 		acct.KeyPairID = id
 		return nil, nil
 	})
+	if err == nil {
+		err = a.restoreKeyPair(ctx, pairs[used])
+	}
 	if err != nil {
 		return fmt.Errorf("abm: use key pair: %w", err)
+	}
+	return nil
+}
+
+// restoreKeyPair puts the key pair in use back, should it have been pruned just before it was taken into use. From then on
+// no store lets it go.
+func (a *Accounts) restoreKeyPair(ctx context.Context, k storage.KeyPair) error {
+	if err := a.store.CreateKeyPair(ctx, k); err != nil && !errors.Is(err, storage.ErrExists) {
+		return err
 	}
 	return nil
 }

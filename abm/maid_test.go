@@ -34,7 +34,10 @@ func TestMAIDToken(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoToken)
 	_, err = w.accts.MAIDToken(ctx, "unknown")
 	require.ErrorIs(t, err, storage.ErrNotFound)
-	_, err = w.accts.MAIDToken(ctx, acme) // whose key pair is not in the store
+	keyless := w.acct(t)
+	keyless.KeyPairID = "elsewhere" // not in the store
+	require.NoError(t, w.store.UpdateAccount(ctx, keyless))
+	_, err = w.accts.MAIDToken(ctx, acme)
 	require.ErrorIs(t, err, storage.ErrNotFound)
 
 	acct, err := w.accts.ImportToken(ctx, "school", w.mint(t), ImportOptions{})

@@ -279,7 +279,9 @@ func TestSessionBelongsToOneTokenAndService(t *testing.T) {
 		require.NoError(t, err)
 		detail, err := c.AccountDetail(t.Context())
 		require.NoError(t, err)
-		_, err = r.storeToken(t.Context(), acme, importedToken{token: tokenOf(w.server), keyID: "none", detail: detail}, ImportOptions{})
+		_, err = r.storeToken(t.Context(), acme, importedToken{
+			token: tokenOf(w.server), pair: storage.KeyPair{Account: acme, ID: "none"}, detail: detail,
+		}, ImportOptions{})
 		require.NoError(t, err)
 		tap.used = nil
 		everywhere(t, []*Accounts{w.replica(t, w.store, WithTransport(tap))}, 1)

@@ -62,7 +62,7 @@ func (a *Accounts) tryToken(ctx context.Context, account string, p7m []byte) (st
 	if err != nil {
 		return fail(err)
 	}
-	token, keyID, err := a.openToken(ctx, account, p7m)
+	token, pair, err := a.openToken(ctx, account, p7m)
 	if err != nil {
 		return fail(err)
 	}
@@ -77,23 +77,23 @@ func (a *Accounts) tryToken(ctx context.Context, account string, p7m []byte) (st
 	if err != nil {
 		return fail(err)
 	}
-	return acct, importedToken{token, keyID, detail}, nil
+	return acct, importedToken{token, pair, detail}, nil
 }
 
 type importedToken struct {
 	token  Token
-	keyID  string
+	pair   storage.KeyPair
 	detail *AccountDetail
 }
 
 // openToken decrypts a token file with one of the account's key pairs.
-func (a *Accounts) openToken(ctx context.Context, account string, p7m []byte) (Token, string, error) {
+func (a *Accounts) openToken(ctx context.Context, account string, p7m []byte) (Token, storage.KeyPair, error) {
 	pairs, err := a.store.ListKeyPairs(ctx, account)
 	if err != nil {
-		return Token{}, "", err
+		return Token{}, storage.KeyPair{}, err
 	}
 	slices.Reverse(pairs) // the newest first
-	keys, ids := make([]tokenKey, 0, len(pairs)), make([]string, 0, len(pairs))
+	keys, readable := make([]tokenKey, 0, len(pairs)), make([]storage.KeyPair, 0, len(pairs))
 	var unread error
 	for _, k := range pairs {
 		cert, err := parseCertificate(k)
@@ -102,16 +102,16 @@ func (a *Accounts) openToken(ctx context.Context, account string, p7m []byte) (T
 			continue
 		}
 		keys = append(keys, tokenKey{cert: cert, open: func() (crypto.PrivateKey, error) { return a.PrivateKey(ctx, k) }})
-		ids = append(ids, k.ID)
+		readable = append(readable, k)
 	}
 	token, i, err := decryptToken(p7m, keys)
 	if errors.Is(err, ErrNoKey) && unread != nil {
-		return Token{}, "", fmt.Errorf("%w (%w)", err, unread)
+		return Token{}, storage.KeyPair{}, fmt.Errorf("%w (%w)", err, unread)
 	}
 	if err != nil {
-		return Token{}, "", err
+		return Token{}, storage.KeyPair{}, err
 	}
-	return token, ids[i], nil
+	return token, readable[i], nil
 }
 
 // storeToken writes the new token over the current record, again if the record changes meanwhile.
@@ -130,12 +130,12 @@ func (a *Accounts) storeToken(ctx context.Context, account string, in importedTo
 		now := a.s.now()
 		renewal := len(acct.SealedToken) > 0
 		acct.ServerUUID, acct.Detail = in.detail.ServerUUID, in.detail.Document
-		acct.KeyPairID = in.keyID
+		acct.KeyPairID = in.pair.ID
 		replaceToken(acct, sealed, in.token.ExpiresAt)
 		acct.LastOKAt = now
 		acts := []storage.Activity{activity.New(now, activity.System, activity.TokenImported{
 			On: activity.On{Account: account}, ServerUUID: in.detail.ServerUUID, ServerName: in.detail.ServerName,
-			OrgName: in.detail.OrgName, KeyPairID: in.keyID, ExpiresAt: in.token.ExpiresAt, Renewal: renewal, Forced: moved,
+			OrgName: in.detail.OrgName, KeyPairID: in.pair.ID, ExpiresAt: in.token.ExpiresAt, Renewal: renewal, Forced: moved,
 		})}
 		health, reason := tokenHealth(in.token.ExpiresAt, now)
 		acts = append(acts, setHealth(acct, health, reason, now)...)
@@ -144,8 +144,13 @@ func (a *Accounts) storeToken(ctx context.Context, account string, in importedTo
 	if err != nil {
 		return storage.Account{}, fmt.Errorf("abm: import token: %w", err)
 	}
+	if err := a.restoreKeyPair(ctx, in.pair); err != nil {
+		return storage.Account{}, fmt.Errorf("abm: import token: %w", err)
+	}
 	if moved {
-		return acct, a.forgetCursor(ctx, account)
+		if err := a.forgetCursor(ctx, account); err != nil {
+			return storage.Account{}, err
+		}
 	}
 	return acct, nil
 }
@@ -159,13 +164,17 @@ func (a *Accounts) sealToken(ctx context.Context, account string, token Token) (
 	return a.sealer.Seal(ctx, plain, tokenAD(account))
 }
 
-// mismatch returns how the new token differs from the current one in what it belongs to.
+// mismatch returns how the new token differs from the account in what it belongs to. The consumer key counts as long as
+// Apple was not asked which server the account is.
 func (a *Accounts) mismatch(ctx context.Context, acct storage.Account, in importedToken) *TokenMismatchError {
 	if acct.ServerUUID != "" && acct.ServerUUID != in.detail.ServerUUID {
 		return &TokenMismatchError{Field: "server_uuid", Have: in.detail.ServerUUID, Want: acct.ServerUUID}
 	}
 	if old, err := ParseAccountDetail(acct.Detail); err == nil && old.OrgID != "" && old.OrgID != in.detail.OrgID {
 		return &TokenMismatchError{Field: "org_id", Have: in.detail.OrgID, Want: old.OrgID}
+	}
+	if acct.ServerUUID != "" {
+		return nil // Apple says whose it is, whatever another program may have stored in between
 	}
 	if old, err := a.token(ctx, acct); err == nil && old.ConsumerKey != in.token.ConsumerKey {
 		return &TokenMismatchError{Field: "consumer_key", Have: in.token.ConsumerKey, Want: old.ConsumerKey}

@@ -34,7 +34,7 @@ func (a *Accounts) InspectToken(ctx context.Context, account string, p7m []byte)
 		return TokenInfo{}, fmt.Errorf("abm: inspect token: %w", err)
 	}
 	info := TokenInfo{
-		ConsumerKey: in.token.ConsumerKey, ExpiresAt: in.token.ExpiresAt, KeyPairID: in.keyID, Server: in.detail,
+		ConsumerKey: in.token.ConsumerKey, ExpiresAt: in.token.ExpiresAt, KeyPairID: in.pair.ID, Server: in.detail,
 		Renewal: len(acct.SealedToken) > 0, Mismatch: a.mismatch(ctx, acct, in),
 	}
 	info.OtherAccount, err = a.accountOf(ctx, in.detail.ServerUUID, account)

@@ -166,6 +166,71 @@ func TestStagedKeyPairsAndPruning(t *testing.T) {
 	require.ErrorIs(t, err, storage.ErrNotFound)
 }
 
+// beforeUpdate does something once, just before an account is written.
+type beforeUpdate struct {
+	AccountsStore
+	once sync.Once
+	do   func()
+}
+
+func (s *beforeUpdate) UpdateAccount(ctx context.Context, a storage.Account, acts ...storage.Activity) error {
+	s.once.Do(s.do)
+	return s.AccountsStore.UpdateAccount(ctx, a, acts...)
+}
+
+// A key pair that is pruned while it is taken into use again stays: a token has its key whatever others do.
+func TestPruningWhileTokenIsImported(t *testing.T) {
+	t.Parallel()
+	for name, use := range map[string]func(*Accounts, *tokenWorld, context.Context) error{
+		"ImportToken": func(a *Accounts, w *tokenWorld, ctx context.Context) error {
+			require.NoError(t, w.entry.UploadCertificate(w.pair.Certificate))
+			_, err := a.ImportToken(ctx, "school", w.mint(t), ImportOptions{})
+			return err
+		},
+		"UseKeyPair": func(a *Accounts, w *tokenWorld, ctx context.Context) error {
+			return a.UseKeyPair(ctx, "school", w.pair.ID)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newTokenWorld(t)
+			ctx := t.Context()
+			w.clock.Add(time.Hour)
+			next, err := w.accts.CreateKeyPair(ctx, "school")
+			require.NoError(t, err)
+			require.NoError(t, w.entry.UploadCertificate(next.Certificate))
+			_, err = w.accts.ImportToken(ctx, "school", w.mint(t), ImportOptions{})
+			require.NoError(t, err)
+			raced, err := NewAccounts(&beforeUpdate{AccountsStore: w.store, do: func() {
+				n, err := w.accts.PruneKeyPairs(ctx, "school")
+				assert.NoError(t, err)
+				assert.Equal(t, 1, n)
+			}}, w.sealer, w.opts...)
+			require.NoError(t, err)
+			require.NoError(t, use(raced, w, ctx))
+			assert.Equal(t, w.pair.ID, w.get(t).KeyPairID)
+			_, err = w.accts.MAIDToken(ctx, "school")
+			require.NoError(t, err)
+		})
+	}
+}
+
+// The right token is taken after another program has stored a wrong one: the account's server is known.
+func TestImportAfterForeignPut(t *testing.T) {
+	t.Parallel()
+	w := newTokenWorld(t)
+	ctx := t.Context()
+	_, err := w.accts.ImportToken(ctx, "school", w.mint(t), ImportOptions{})
+	require.NoError(t, err)
+	other, err := w.apple.AddMDMServer("Other")
+	require.NoError(t, err)
+	w.put(t, other)
+	acct, err := w.accts.ImportToken(ctx, "school", w.mint(t), ImportOptions{})
+	require.NoError(t, err)
+	assert.Equal(t, w.entry.UUID(), acct.ServerUUID)
+	assert.Equal(t, storage.HealthOK, acct.Health)
+}
+
 // A renewal of another server, of another organization, or under another consumer key is shown as such and refused, and
 // nothing is written: neither the token nor the key pair in use.
 func TestForeignRenewals(t *testing.T) {
@@ -173,7 +238,8 @@ func TestForeignRenewals(t *testing.T) {
 	for field, change := range map[string]func(*tokenWorld, *storage.Account){
 		"server_uuid": func(_ *tokenWorld, a *storage.Account) { a.ServerUUID = "another" },
 		"org_id":      func(_ *tokenWorld, a *storage.Account) { a.Detail = []byte(`{"org_id":"another"}`) },
-		"consumer_key": func(w *tokenWorld, a *storage.Account) {
+		"consumer_key": func(w *tokenWorld, a *storage.Account) { // stored by another program, and not tried yet
+			a.ServerUUID, a.Detail = "", nil
 			token, err := w.accts.token(context.Background(), *a)
 			require.NoError(t, err)
 			token.ConsumerKey = "CK_another"
