@@ -79,7 +79,7 @@ func (f *facts) find() finding {
 	case !f.dev.Present():
 		return f.left()
 	case f.current != "" && f.current != f.acct.Name:
-		return finding{verdict: VerdictMoved, summary: fmt.Sprintf("account %s has it now: %s", f.current, f.reason),
+		return finding{verdict: VerdictMoved, summary: fmt.Sprintf("account %s has it now. %s", f.current, f.reason),
 			rest: "this account finds out from Apple's feed, from its next sweep, or when it asks Apple for the device"}
 	case f.row.Problem != "":
 		return f.blocked()

@@ -59,7 +59,7 @@ var (
 	}
 	explainPlaces = []func(*facts){
 		func(*facts) {},
-		func(f *facts) { f.current, f.reason = "other", "It was assigned to this one last." },
+		func(f *facts) { f.current, f.reason = "other", "It was assigned to other last." },
 		func(f *facts) { f.dev, f.seen, f.current = storage.Device{}, false, "" },
 		func(f *facts) { f.dev.LeftAt, f.dev.LeftReason, f.current = f.now.Add(-time.Hour), leftDeleted, "" },
 		func(f *facts) {

@@ -179,7 +179,7 @@ func TestExplainFindsTheAccount(t *testing.T) {
 	assert.Equal(t, "other", x.Account)
 	assert.Equal(t, "other", x.Accounts[0].Account)
 	assert.Equal(t, VerdictMoved, x.Accounts[1].Verdict)
-	assert.Contains(t, x.AccountReason, "assigned to this one last")
+	assert.Contains(t, x.AccountReason, "it was assigned to other last")
 	w.clock.Add(time.Minute)
 	sync(acme)
 	x = w.explain(t, forAll(t, "Standard"), serial)

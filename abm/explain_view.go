@@ -91,9 +91,9 @@ func choose(devs []storage.Device, now time.Time) (account, reason string) {
 	}
 	switch {
 	case len(here) > 1 && here[0].AssignedAt.Equal(here[1].AssignedAt):
-		return here[0].Account, "Several accounts show it; this one has seen it last."
+		return here[0].Account, "Several accounts show it; " + here[0].Account + " is the last that came to know it."
 	case len(here) > 1:
-		return here[0].Account, "Several accounts show it; it was assigned to this one last, " + at(here[0].AssignedAt, now) + "."
+		return here[0].Account, "Several accounts show it; it was assigned to " + here[0].Account + " last, " + at(here[0].AssignedAt, now) + "."
 	case len(here) == 1 && len(devs) > 1:
 		return here[0].Account, "It has left all other accounts that have had it."
 	case len(here) == 1:

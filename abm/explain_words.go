@@ -58,7 +58,7 @@ func heldUp(acct *storage.Account, detail *AccountDetail, now time.Time) (why, d
 		return "Apple's terms are not accepted",
 			fmt.Sprintf("An administrator of %s must sign in to Apple's portal and accept the new terms; the engine notices by itself.", org)
 	case acct.Health == storage.HealthRejected:
-		return "Apple refuses the server token (" + clip(orWords(acct.HealthReason, "no reason is known")) + ")",
+		return "the server token is refused (" + clip(orWords(acct.HealthReason, "no reason is known")) + ")",
 			renew + " If it is refused again: set the clock of this machine, and see in the portal that the server still exists."
 	}
 	return "", ""
