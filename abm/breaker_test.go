@@ -220,11 +220,17 @@ func TestOneProbeAtATime(t *testing.T) {
 func TestLateAnswerWhileOneFindsOut(t *testing.T) {
 	t.Parallel()
 	remove := func(c *Client) error { _, err := c.RemoveProfile(context.Background(), "S"); return err }
-	for name, others := range map[string][]func(*Client) error{
-		"account": {detail, fetch}, // of two operations
-		"own":     {detail, detail},
+	for _, tt := range []struct {
+		account bool
+		others  []func(*Client) error // that fail
+		late    int                   // status
+	}{
+		{true, []func(*Client) error{detail, fetch}, 503},
+		{true, []func(*Client) error{detail, fetch}, 200},
+		{false, []func(*Client) error{detail, detail}, 503},
+		{false, []func(*Client) error{detail, detail}, 200},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(fmt.Sprint(tt.account, tt.late), func(t *testing.T) {
 			t.Parallel()
 			clock := newClock()
 			entered, late, probe := make(chan struct{}), make(chan int), make(chan int)
@@ -233,23 +239,23 @@ func TestLateAnswerWhileOneFindsOut(t *testing.T) {
 			}
 			s, c := newScripted(t, wait(late), WithClock(clock.Now), WithCircuitBreaker(2, time.Minute))
 			var slow, finds sync.WaitGroup
-			slow.Go(func() { assert.ErrorIs(t, detail(c), ErrUnavailable) })
+			slow.Go(func() { assert.Equal(t, tt.late != 200, errors.Is(detail(c), ErrUnavailable)) })
 			<-entered
 			s.answer = always(503)
-			for _, call := range others {
+			for _, call := range tt.others {
 				require.NotErrorIs(t, call(c), ErrHeldBack)
 			}
 			require.ErrorIs(t, detail(c), ErrHeldBack)
 			clock.Add(time.Minute)
 			s.answer = wait(probe)
-			last := others[len(others)-1]
+			last := tt.others[1]
 			finds.Go(func() { assert.NoError(t, last(c)) })
 			<-entered
-			late <- 503
+			late <- tt.late
 			slow.Wait()
 			s.answer = always(200)
 			require.ErrorIs(t, last(c), ErrHeldBack)
-			if name == "account" {
+			if tt.account {
 				require.ErrorIs(t, remove(c), ErrHeldBack)
 			}
 			probe <- 200
