@@ -34,8 +34,9 @@ func NewBypassCode(random io.Reader) (BypassCode, error) {
 	return c, nil
 }
 
-// Lengths of the human form, in symbols and with dashes.
+// The symbols of the human form, and its lengths in symbols and with dashes.
 const (
+	bypassAlphabet = "0123456789ACDEFGHJKLMNPQRTUVWXYZ"
 	bypassSymbols = 26
 	bypassText    = 31
 )
@@ -47,14 +48,18 @@ func ParseBypassCode(s string) (BypassCode, error) {
 		return BypassCode{}, ErrBypassCode
 	}
 	s = strings.ToUpper(s)
+	symbols := strings.ReplaceAll(s, "-", "")
+	if len(symbols) != bypassSymbols || strings.Trim(symbols, bypassAlphabet) != "" {
+		return BypassCode{}, ErrBypassCode // nanodep would skip what is no symbol, and panics if that leaves too few
+	}
 	raw, err := albc.NewFromCode(s)
 	if err != nil {
 		return BypassCode{}, ErrBypassCode
 	}
-	// nanodep skips what is no symbol, and drops the upper bits of the last one, which holds three. What was read says the
+	// nanodep drops the upper bits of the last symbol, which holds three, and takes dashes anywhere. What was read says the
 	// same as what was given only if it is written the same.
 	c := BypassCode(raw)
-	if t := c.Reveal(); t != s && strings.ReplaceAll(t, "-", "") != s {
+	if t := c.Reveal(); t != s && (symbols != s || strings.ReplaceAll(t, "-", "") != s) {
 		return BypassCode{}, ErrBypassCode
 	}
 	return c, nil

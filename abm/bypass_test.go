@@ -108,6 +108,7 @@ func FuzzBypassCode(f *testing.F) {
 		f.Add(strings.ReplaceAll(v.code, "-", ""))
 	}
 	f.Add("3um43-PUYVY-QYD1-UVCC-HEHJ-FKAZ")
+	f.Add("\x80\xff\xff\xffi}\xc3\xdeޅ\x85\x85\x85\x9a\x00\x80\xff\xff0\x80\xff\xff\xffii\xd1") // too few symbols
 	f.Fuzz(func(t *testing.T, s string) {
 		c, err := ParseBypassCode(s)
 		if err != nil {
