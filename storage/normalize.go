@@ -2,6 +2,7 @@ package storage
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -40,7 +41,8 @@ func CheckBatch(n int) error {
 }
 
 // The Normalize methods below are the part of the contract that needs no database, for backends to begin a write with:
-// each returns the record as it is stored, or ErrInvalid. What comes back shares its documents with the argument.
+// each returns the record as it is stored, or ErrInvalid. What comes back shares its documents, and lists in which nothing had
+// to change, with the argument.
 
 // Normalize returns the account as a backend stores it, or ErrInvalid.
 func (a Account) Normalize() (Account, error) {
@@ -62,21 +64,31 @@ func (k KeyPair) Normalize() (KeyPair, error) {
 
 // Normalize returns the device as a backend stores it, or ErrInvalid.
 func (d Device) Normalize() (Device, error) {
-	err := check("device", key("account", d.Account), key("serial", d.Serial))
-	cleanText(&d.Model, &d.Family, &d.OS, &d.ProfileUUID, &d.ProfileStatus, &d.LeftReason)
-	cleanTime(&d.ProfileAssignedAt, &d.ProfilePushedAt, &d.AssignedAt, &d.MigrationDeadline, &d.OpDate, &d.LeftAt,
-		&d.FirstSeenAt, &d.UpdatedAt)
-	cleanDocument(&d.Document)
+	_, err := d.normalize()
 	return d, err
+}
+
+func (d *Device) normalize() (changed bool, err error) {
+	err = check("device", key("account", d.Account), key("serial", d.Serial))
+	texts := cleanText(&d.Model, &d.Family, &d.OS, &d.ProfileUUID, &d.ProfileStatus, &d.LeftReason)
+	times := cleanTime(&d.ProfileAssignedAt, &d.ProfilePushedAt, &d.AssignedAt, &d.MigrationDeadline, &d.OpDate, &d.LeftAt,
+		&d.FirstSeenAt, &d.UpdatedAt)
+	document := cleanDocument(&d.Document)
+	return texts || times || document, err
 }
 
 // Normalize returns the assignment as a backend stores it, or ErrInvalid.
 func (a Assignment) Normalize() (Assignment, error) {
-	err := check("assignment", key("account", a.Account), key("serial", a.Serial), ref("profile", a.Profile), ref("deferred", a.Deferred),
-		ref("state", string(a.State)))
-	cleanText(&a.LastAttempt.ProfileUUID, &a.LastAttempt.Result, &a.LastAttempt.Error, &a.Problem)
-	cleanTime(&a.NextAttemptAt, &a.LastAttempt.At, &a.SatisfiedAt, &a.ProblemSince, &a.UpdatedAt)
+	_, err := a.normalize()
 	return a, err
+}
+
+func (a *Assignment) normalize() (changed bool, err error) {
+	err = check("assignment", key("account", a.Account), key("serial", a.Serial), ref("profile", a.Profile), ref("deferred", a.Deferred),
+		ref("state", string(a.State)))
+	texts := cleanText(&a.LastAttempt.ProfileUUID, &a.LastAttempt.Result, &a.LastAttempt.Error, &a.Problem)
+	times := cleanTime(&a.NextAttemptAt, &a.LastAttempt.At, &a.SatisfiedAt, &a.ProblemSince, &a.UpdatedAt)
+	return texts || times, err
 }
 
 // Normalize returns the profile as a backend stores it, or ErrInvalid.
@@ -145,31 +157,42 @@ func (r Run) Normalize() (Run, error) {
 
 // Normalize returns the effect as a backend stores it, or ErrInvalid.
 func (e Effect) Normalize() (Effect, error) {
-	err := check("effect", key("ID", e.ID), key("run", e.RunID), ref("kind", e.Kind))
+	_, err := e.normalize()
+	return e, err
+}
+
+func (e *Effect) normalize() (changed bool, err error) {
+	err = check("effect", key("ID", e.ID), key("run", e.RunID), ref("kind", e.Kind))
 	if err == nil && e.DueAt.IsZero() {
 		err = fmt.Errorf("%w: effect without DueAt", ErrInvalid)
 	}
-	cleanText(&e.LastError)
-	cleanTime(&e.DueAt, &e.CreatedAt)
-	cleanDocument(&e.Document)
-	return e, err
+	texts := cleanText(&e.LastError)
+	times := cleanTime(&e.DueAt, &e.CreatedAt)
+	document := cleanDocument(&e.Document)
+	return texts || times || document, err
 }
 
 // Normalize returns the activity as a backend stores it, or ErrInvalid. Seq is left for the store to give.
 func (a Activity) Normalize() (Activity, error) {
-	err := check("activity", key("kind", a.Kind), ref("account", a.Account), ref("serial", a.Serial),
-		ref("enrollment", a.EnrollmentID))
-	a.Seq = 0
-	cleanText(&a.Actor)
-	cleanTime(&a.At)
-	cleanDocument(&a.Detail)
+	_, err := a.normalize()
 	return a, err
+}
+
+func (a *Activity) normalize() (changed bool, err error) {
+	err = check("activity", key("kind", a.Kind), ref("account", a.Account), ref("serial", a.Serial),
+		ref("enrollment", a.EnrollmentID))
+	seq := a.Seq != 0
+	a.Seq = 0
+	texts := cleanText(&a.Actor)
+	times := cleanTime(&a.At)
+	document := cleanDocument(&a.Detail)
+	return seq || texts || times || document, err
 }
 
 // NormalizeActivities returns the activities as a backend stores them. It returns ErrTooLarge if they are more than
 // MaxBatch, ErrInvalid if one of them is invalid.
 func NormalizeActivities(acts []Activity) ([]Activity, error) {
-	return normalizeAll(acts, Activity.Normalize)
+	return normalizeAll(acts, (*Activity).normalize)
 }
 
 // Normalize returns the change as a backend stores it. It returns ErrTooLarge if one of the lists has more than
@@ -179,10 +202,10 @@ func (c InventoryChange) Normalize() (InventoryChange, error) {
 		return c, err
 	}
 	var err error
-	if c.Devices, err = normalizeAll(c.Devices, Device.Normalize); err != nil {
+	if c.Devices, err = normalizeAll(c.Devices, (*Device).normalize); err != nil {
 		return c, err
 	}
-	if c.Assignments, err = normalizeAll(c.Assignments, Assignment.Normalize); err != nil {
+	if c.Assignments, err = normalizeAll(c.Assignments, (*Assignment).normalize); err != nil {
 		return c, err
 	}
 	if c.Activities, err = NormalizeActivities(c.Activities); err != nil {
@@ -230,7 +253,7 @@ func (c RunChange) Normalize() (RunChange, error) {
 	if c.Run, err = c.Run.Normalize(); err != nil {
 		return c, err
 	}
-	if c.Effects, err = normalizeAll(c.Effects, Effect.Normalize); err != nil {
+	if c.Effects, err = normalizeAll(c.Effects, (*Effect).normalize); err != nil {
 		return c, err
 	}
 	for i := range c.Effects {
@@ -249,15 +272,24 @@ func (c RunChange) Normalize() (RunChange, error) {
 	return c, err
 }
 
-func normalizeAll[T any](in []T, normalize func(T) (T, error)) ([]T, error) {
+// normalizeAll returns the list itself if nothing in it needs to change, as is usual; copying it would cost more than all else.
+func normalizeAll[T any](in []T, normalize func(*T) (changed bool, err error)) ([]T, error) {
 	if err := CheckBatch(len(in)); err != nil {
 		return nil, err
 	}
-	out := make([]T, len(in))
+	out, copied := in, false
+	var v T // one for all, as it is on the heap
 	for i := range in {
-		var err error
-		if out[i], err = normalize(in[i]); err != nil {
+		v = in[i]
+		changed, err := normalize(&v)
+		if err != nil {
 			return nil, err
+		}
+		if changed && !copied {
+			out, copied = slices.Clone(in), true
+		}
+		if changed {
+			out[i] = v
 		}
 	}
 	return out, nil
@@ -287,22 +319,31 @@ func ref(field, value string) string {
 	return ""
 }
 
-func cleanText(fields ...*string) {
-	for _, f := range fields {
-		*f = Text(*f)
-	}
-}
+// The functions below report whether they have changed anything.
 
-func cleanTime(fields ...*time.Time) {
+func cleanText(fields ...*string) (changed bool) {
 	for _, f := range fields {
-		*f = Time(*f)
-	}
-}
-
-func cleanDocument(fields ...*[]byte) {
-	for _, f := range fields {
-		if len(*f) == 0 {
-			*f = nil
+		if t := Text(*f); t != *f {
+			*f, changed = t, true
 		}
 	}
+	return changed
+}
+
+func cleanTime(fields ...*time.Time) (changed bool) {
+	for _, f := range fields {
+		if t := Time(*f); t != *f { // the form counts, not the instant
+			*f, changed = t, true
+		}
+	}
+	return changed
+}
+
+func cleanDocument(fields ...*[]byte) (changed bool) {
+	for _, f := range fields {
+		if len(*f) == 0 && *f != nil {
+			*f, changed = nil, true
+		}
+	}
+	return changed
 }

@@ -68,7 +68,7 @@ func (s *Store) ListAccounts(ctx context.Context, p storage.Page) ([]storage.Acc
 	}
 	defer s.mu.Unlock()
 	l := listing[storage.Account]{name: "accounts", match: all[storage.Account], clone: cloneAccount}
-	accounts, next, err := page(l, s.accounts, sortedKeys(s.accounts), p)
+	accounts, next, err := page(l, values(s.accounts), sortedKeys(s.accounts), p)
 	return accounts, next, fail("list accounts", "", err)
 }
 

@@ -16,7 +16,7 @@ func (s *Store) AppendActivities(ctx context.Context, acts ...storage.Activity) 
 // appendActivities stores normalized activities. The caller holds the lock.
 func (s *Store) appendActivities(acts []storage.Activity) {
 	for _, a := range acts {
-		a = cloneActivity(a)
+		a.Detail = s.activities.details.clone(a.Detail) // activities stay
 		a.Seq = int64(s.activities.size) + 1
 		s.activities.add(a)
 	}

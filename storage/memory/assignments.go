@@ -9,8 +9,8 @@ import (
 
 // GetAssignment implements storage.AssignmentStore.
 func (s *Store) GetAssignment(ctx context.Context, account, serial string) (storage.Assignment, error) {
-	a, err := get(ctx, s, func() map[string]storage.Assignment { return s.assignments[account] }, serial,
-		same[storage.Assignment])
+	a, err := get(ctx, s, func() map[string]*storage.Assignment { return s.assignments[account] }, serial,
+		of(same[storage.Assignment]))
 	return a, fail("get assignment", serial, err)
 }
 
@@ -41,7 +41,7 @@ func (s *Store) DueAssignments(ctx context.Context, account string, now time.Tim
 	}
 	var due []storage.Assignment
 	for _, serial := range first.keys() {
-		due = append(due, s.assignments[account][serial])
+		due = append(due, *s.assignments[account][serial])
 	}
 	return due, nil
 }
@@ -63,7 +63,9 @@ func (s *Store) ListAssignments(ctx context.Context, f storage.AssignmentFilter,
 		match:  func(a *storage.Assignment) bool { return f.State == "" || a.State == f.State },
 		clone:  same[storage.Assignment],
 	}
-	assignments, next, err := page(l, s.assignments[f.Account], keys(s.assignKeys, f.Account, s.assignments[f.Account]), p)
+	stored := s.assignments[f.Account]
+	find := func(key string) *storage.Assignment { return stored[key] }
+	assignments, next, err := page(l, find, keys(s.assignKeys, f.Account, stored), p)
 	return assignments, next, fail("list assignments of", f.Account, err)
 }
 

@@ -11,7 +11,7 @@ import (
 
 // GetDevice implements storage.DeviceStore.
 func (s *Store) GetDevice(ctx context.Context, account, serial string) (storage.Device, error) {
-	d, err := get(ctx, s, func() map[string]storage.Device { return s.devices[account] }, serial, cloneDevice)
+	d, err := get(ctx, s, func() map[string]*storage.Device { return s.devices[account] }, serial, of(cloneDevice))
 	return d, fail("get device", serial, err)
 }
 
@@ -36,9 +36,13 @@ func (s *Store) DeviceDigests(ctx context.Context, account string, serials []str
 		return nil, fail("get digests of", account, err)
 	}
 	defer s.mu.Unlock()
-	digests := make(map[string]storage.Digest, len(serials))
-	for _, serial := range serials {
-		if d, found := s.devices[account][serial]; found {
+	devices := s.devices[account]
+	var digests map[string]storage.Digest // made for the first: none are known of a fleet that is new
+	for i, serial := range serials {
+		if d, found := devices[serial]; found {
+			if digests == nil {
+				digests = make(map[string]storage.Digest, len(serials)-i)
+			}
 			digests[serial] = d.Digest
 		}
 	}
@@ -95,7 +99,8 @@ func (s *Store) ListSerials(ctx context.Context, f storage.DeviceFilter, p stora
 }
 
 func (s *Store) devicePage(l listing[storage.Device], account string, p storage.Page) ([]storage.Device, string, error) {
-	return page(l, s.devices[account], keys(s.deviceKeys, account, s.devices[account]), p)
+	devices := s.devices[account]
+	return page(l, func(key string) *storage.Device { return devices[key] }, keys(s.deviceKeys, account, devices), p)
 }
 
 func matching(f storage.DeviceFilter, clone func(storage.Device) storage.Device) listing[storage.Device] {

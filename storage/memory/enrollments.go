@@ -57,7 +57,7 @@ func (s *Store) ListEnrollments(ctx context.Context, f storage.EnrollmentFilter,
 		},
 		clone: cloneEnrollment,
 	}
-	enrollments, next, err := page(l, s.enrollments, sortedKeys(s.enrollments), p)
+	enrollments, next, err := page(l, values(s.enrollments), sortedKeys(s.enrollments), p)
 	return enrollments, next, fail("list enrollments of", f.Account, err)
 }
 

@@ -18,7 +18,7 @@ func (s *Store) CommitInventory(ctx context.Context, c storage.InventoryChange) 
 	if err != nil {
 		return fail("commit inventory of", c.Account, err)
 	}
-	return fail("commit inventory of", c.Account, s.write(ctx, n.Activities, func() (bool, error) {
+	return fail("commit inventory of", c.Account, s.writeNormalized(ctx, n.Activities, func() (bool, error) {
 		if err := s.checkInventory(&n); err != nil {
 			return false, err
 		}
@@ -34,9 +34,14 @@ func (s *Store) checkInventory(c *storage.InventoryChange) error {
 	if err := s.checkFence(c.Fence); err != nil {
 		return err
 	}
+	assignments := s.assignments[c.Account]
 	for i := range c.Assignments {
 		a := &c.Assignments[i]
-		if s.assignments[c.Account][a.Serial].Version != a.Version {
+		version := int64(0)
+		if old := assignments[a.Serial]; old != nil {
+			version = old.Version
+		}
+		if version != a.Version {
 			return fail("assignment", a.Serial, storage.ErrConflict)
 		}
 	}
@@ -48,25 +53,32 @@ func (s *Store) checkInventory(c *storage.InventoryChange) error {
 
 func (s *Store) applyInventory(c *storage.InventoryChange) {
 	if s.devices[c.Account] == nil {
-		s.devices[c.Account] = map[string]storage.Device{}
-		s.assignments[c.Account] = map[string]storage.Assignment{}
+		s.devices[c.Account] = map[string]*storage.Device{}
+		s.assignments[c.Account] = map[string]*storage.Assignment{}
 	}
-	for _, d := range c.Devices {
-		if _, found := s.devices[c.Account][d.Serial]; !found {
-			s.deviceKeys.changed(c.Account)
-		}
-		s.devices[c.Account][d.Serial] = cloneDevice(d)
+	if put(s.devices[c.Account], c.Devices, func(d *storage.Device) string { return d.Serial }, s.storeDevice) > 0 {
+		s.deviceKeys.changed(c.Account)
 	}
-	for _, a := range c.Assignments {
-		if a.Version == 0 {
-			s.assignKeys.changed(c.Account)
-		}
-		a.Version++
-		s.assignments[c.Account][a.Serial] = a
+	if put(s.assignments[c.Account], c.Assignments, func(a *storage.Assignment) string { return a.Serial }, storeAssignment) > 0 {
+		s.assignKeys.changed(c.Account)
 	}
 	if c.Cursor != nil {
 		cursor := *c.Cursor
 		cursor.Version++
 		s.cursors[c.Account] = cursor
 	}
+}
+
+func (s *Store) storeDevice(to, from *storage.Device) {
+	clone := s.documents.clone
+	if to.Serial != "" {
+		clone = cloneDocument // a device that changes often must not fill the arena with what it no longer has
+	}
+	*to = *from
+	to.Document = clone(from.Document)
+}
+
+func storeAssignment(to, from *storage.Assignment) {
+	*to = *from
+	to.Version++
 }

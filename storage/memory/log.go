@@ -5,8 +5,9 @@ import "github.com/enrollkit/enrollkit/storage"
 // log is a list of activities that only grows. It is kept in blocks, so that growing copies nothing: a large fleet that is
 // read for the first time writes millions.
 type log struct {
-	blocks [][]storage.Activity
-	size   int
+	blocks  [][]storage.Activity
+	details arena
+	size    int
 }
 
 const logBlock = 1024

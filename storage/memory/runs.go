@@ -42,7 +42,7 @@ func (s *Store) CommitRun(ctx context.Context, c storage.RunChange) error {
 	if err != nil {
 		return fail("commit run", c.Run.ID, err)
 	}
-	return fail("commit run", c.Run.ID, s.write(ctx, n.Activities, func() (bool, error) {
+	return fail("commit run", c.Run.ID, s.writeNormalized(ctx, n.Activities, func() (bool, error) {
 		if err := s.checkRun(&n.Run); err != nil {
 			return false, err
 		}
@@ -157,7 +157,7 @@ func (s *Store) ListRuns(ctx context.Context, f storage.RunFilter, p storage.Pag
 		},
 		clone: same[claimable[storage.Run]],
 	}
-	found, next, err := page(l, s.runs, sortedKeys(s.runs), p)
+	found, next, err := page(l, values(s.runs), sortedKeys(s.runs), p)
 	var runs []storage.Run
 	for _, c := range found {
 		runs = append(runs, cloneRun(c.record))

@@ -17,8 +17,9 @@ type Store struct {
 	mu          sync.Mutex
 	accounts    map[string]storage.Account
 	keyPairs    map[pair]storage.KeyPair // by account and ID
-	devices     map[string]map[string]storage.Device
-	assignments map[string]map[string]storage.Assignment
+	devices     map[string]map[string]*storage.Device
+	documents   arena // of devices that were written once
+	assignments map[string]map[string]*storage.Assignment
 	deviceKeys  order
 	assignKeys  order
 	profiles    map[pair]storage.Profile // by account and fingerprint
@@ -44,8 +45,8 @@ func New() *Store {
 	return &Store{
 		accounts:    map[string]storage.Account{},
 		keyPairs:    map[pair]storage.KeyPair{},
-		devices:     map[string]map[string]storage.Device{},
-		assignments: map[string]map[string]storage.Assignment{},
+		devices:     map[string]map[string]*storage.Device{},
+		assignments: map[string]map[string]*storage.Assignment{},
 		deviceKeys:  order{},
 		assignKeys:  order{},
 		profiles:    map[pair]storage.Profile{},
@@ -86,6 +87,11 @@ func (s *Store) write(ctx context.Context, acts []storage.Activity, fn func() (w
 	if err != nil {
 		return err
 	}
+	return s.writeNormalized(ctx, acts, fn)
+}
+
+// writeNormalized is write for activities that are as they are stored.
+func (s *Store) writeNormalized(ctx context.Context, acts []storage.Activity, fn func() (wrote bool, err error)) error {
 	if err := s.lock(ctx); err != nil {
 		return err
 	}
@@ -98,8 +104,8 @@ func (s *Store) write(ctx context.Context, acts []storage.Activity, fn func() (w
 	return nil
 }
 
-// get returns a copy of one record.
-func get[K comparable, T any](ctx context.Context, s *Store, m func() map[K]T, key K, clone func(T) T) (T, error) {
+// get returns a copy of one record. V is T or a pointer to it.
+func get[K comparable, V, T any](ctx context.Context, s *Store, m func() map[K]V, key K, clone func(V) T) (T, error) {
 	var zero T
 	if err := s.lock(ctx); err != nil {
 		return zero, err
@@ -120,8 +126,13 @@ type listing[T any] struct {
 	clone  func(T) T
 }
 
-// page returns one page of the records, whose keys are sorted. The caller holds the lock.
-func page[T any](l listing[T], m map[string]T, sorted []string, p storage.Page) (records []T, next string, err error) {
+// values finds the records of a map for page.
+func values[T any](m map[string]T) func(key string) *T {
+	return func(key string) *T { v := m[key]; return &v }
+}
+
+// page returns one page of the records with these keys, which are sorted. The caller holds the lock.
+func page[T any](l listing[T], find func(key string) *T, sorted []string, p storage.Page) (records []T, next string, err error) {
 	after := ""
 	if p.After != "" {
 		var ok bool
@@ -135,14 +146,14 @@ func page[T any](l listing[T], m map[string]T, sorted []string, p storage.Page) 
 	}
 	last := ""
 	for _, key := range sorted[first:] {
-		v := m[key]
-		if !l.match(&v) {
+		v := find(key)
+		if !l.match(v) {
 			continue
 		}
 		if len(records) == p.Size() {
 			return records, pagecursor.Encode(l.name, l.filter, last), nil
 		}
-		records, last = append(records, l.clone(v)), key
+		records, last = append(records, l.clone(*v)), key
 	}
 	return records, "", nil
 }
@@ -167,7 +178,7 @@ func keys[T any](o order, account string, m map[string]T) []string {
 }
 
 // pick returns copies of the records with these keys, in the order of the keys.
-func pick[T any](m map[string]T, keys []string, clone func(T) T) []T {
+func pick[T any](m map[string]*T, keys []string, clone func(T) T) []T {
 	var found []string
 	for _, key := range keys {
 		if _, ok := m[key]; ok {
@@ -175,11 +186,59 @@ func pick[T any](m map[string]T, keys []string, clone func(T) T) []T {
 		}
 	}
 	slices.Sort(found)
-	var out []T
-	for _, key := range slices.Compact(found) {
-		out = append(out, clone(m[key]))
+	found = slices.Compact(found)
+	if len(found) == 0 {
+		return nil
+	}
+	out := make([]T, len(found))
+	for i, key := range found {
+		out[i] = clone(*m[key])
 	}
 	return out
+}
+
+// put stores records by key and returns how many keys are new. What is there already is written where it is; what is new
+// shares arrays, as an allocation for each record would cost more than all else. Records go only with all others of their
+// account, so that an array does not outlive them.
+func put[T any](m map[string]*T, records []T, key func(*T) string, store func(to, from *T)) (added int) {
+	const most = 16
+	var room []T
+	for i := range records {
+		k := key(&records[i])
+		to := m[k]
+		if to == nil {
+			if len(room) == 0 {
+				room = make([]T, min(most, len(records)-i))
+			}
+			to, room = &room[0], room[1:]
+			m[k] = to
+			added++
+		}
+		store(to, &records[i])
+	}
+	return added
+}
+
+// arena copies documents into arrays that several share. One that is not needed any more keeps the memory of its
+// neighbours, so that it is for documents that stay.
+type arena struct{ free []byte }
+
+const arenaSize = 16 << 10
+
+func (a *arena) clone(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	if len(b) > len(a.free) {
+		if len(b) > arenaSize/4 {
+			return bytes.Clone(b)
+		}
+		a.free = make([]byte, arenaSize)
+	}
+	n := copy(a.free, b)
+	c := a.free[:n:n]
+	a.free = a.free[n:]
+	return c
 }
 
 // bound returns how many records a limit lets through.
@@ -187,6 +246,9 @@ func bound(limit int) int { return max(0, min(limit, storage.MaxBatch)) }
 
 // same is the clone of records that hold no documents.
 func same[T any](v T) T { return v }
+
+// of makes a clone for records that are kept by pointer.
+func of[T any](clone func(T) T) func(*T) T { return func(v *T) T { return clone(*v) } }
 
 func all[T any](*T) bool { return true }
 
