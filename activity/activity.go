@@ -33,15 +33,15 @@ type Event interface {
 
 // New returns the record of an event that actor made happen at the given time.
 func New(at time.Time, actor string, e Event) storage.Activity {
-	detail, err := json.Marshal(e)
+	doc, err := detail(e)
 	if err != nil { // events hold strings, numbers, booleans and times only
-		detail, _ = json.Marshal(map[string]string{"error": err.Error()})
+		doc, _ = json.Marshal(map[string]string{"error": err.Error()})
 	}
 	on := e.subject()
 	return storage.Activity{
 		At: at, Kind: e.Kind(), Actor: actor,
 		Account: on.Account, Serial: on.Serial, EnrollmentID: on.EnrollmentID,
-		Detail: detail,
+		Detail: doc,
 	}
 }
 
