@@ -14,8 +14,8 @@ import (
 // desires returns what is wanted for each of sights, in their order, and keeps the profiles that are. old are the
 // assignments so far. Nothing is wanted for devices that are not in the account, and the resolver is not asked for them.
 func (s *step) desires(ctx context.Context, sights []sighting, old map[string]storage.Assignment) ([]desire, error) {
-	out := make([]desire, len(sights))
-	devices := make([]storage.Device, 0, len(sights))
+	out := append(s.room.wants[:0], make([]desire, len(sights))...)
+	devices := s.room.asked[:0]
 	at := make([]int, 0, len(sights)) // where in out
 	for i := range sights {
 		d := &sights[i].row
@@ -33,6 +33,7 @@ func (s *step) desires(ctx context.Context, sights []sighting, old map[string]st
 		devices = append(devices, *d)
 		at = append(at, i)
 	}
+	s.room.wants, s.room.asked = out, devices
 	for len(devices) > 0 {
 		n := min(len(devices), MaxLimit)
 		decisions := decide(ctx, s.e.resolver, devices[:n])

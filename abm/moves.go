@@ -16,11 +16,9 @@ const movedWithin = 30 * 24 * time.Hour
 // still or had them lately. What the other account wanted for them ends when it learns that they have left: from its feed, from
 // its sweep, or from Apple's answer when it asks for something, once.
 func (s *step) moves(ctx context.Context, sights []sighting) error {
-	at := make(map[string]int)
-	var serials []string
+	serials := make([]string, 0, len(sights))
 	for i := range sights {
 		if sights[i].fresh {
-			at[sights[i].row.Serial] = i
 			serials = append(serials, sights[i].row.Serial)
 		}
 	}
@@ -41,11 +39,13 @@ func (s *step) moves(ctx context.Context, sights []sighting) error {
 			from[d.Serial] = d
 		}
 	}
-	for serial, d := range from {
-		sg := &sights[at[serial]]
-		sg.events = append(sg.events, activity.DeviceMoved{
-			On: activity.On{Account: s.account, Serial: serial}, From: d.Account, To: s.account,
-		})
+	for i := range sights {
+		sg := &sights[i]
+		if d, ok := from[sg.row.Serial]; ok && sg.fresh {
+			sg.events = append(sg.events, activity.DeviceMoved{
+				On: activity.On{Account: s.account, Serial: d.Serial}, From: d.Account, To: s.account,
+			})
+		}
 	}
 	return nil
 }

@@ -49,7 +49,6 @@ type sighting struct {
 // merge applies Apple's record d to what is stored (old; known says whether there is anything). It returns false if there
 // is nothing to write: the same content, or a record that is older than what is stored.
 func merge(old storage.Device, known bool, d *Device, account string, now time.Time) (sighting, bool) {
-	on := activity.On{Account: account, Serial: d.SerialNumber}
 	switch {
 	case known && !d.OpDate.IsZero() && d.OpDate.Before(old.OpDate):
 		return sighting{}, false
@@ -64,6 +63,7 @@ func merge(old storage.Device, known bool, d *Device, account string, now time.T
 		return leave(old, leftDeleted, d.OpDate, now), true
 	}
 	row := d.record(account, now)
+	on := activity.On{Account: account, Serial: row.Serial} // not the record's, which shares the memory of the page
 	if !known {
 		evs := append([]activity.Event{added(on, &row, false)}, migration(on, zeroTime, row.MigrationDeadline)...)
 		return sighting{row: row, fresh: true, events: evs}, true
@@ -176,13 +176,13 @@ func (s *step) outdated(ctx context.Context, cursor *storage.Cursor) bool {
 // compare returns what is to be written. Records of a full list are compared by digest first; an operation counts by its
 // date as well, so the stored record is needed.
 func (s *step) compare(ctx context.Context, devs []Device) ([]sighting, error) {
-	var plain []string
+	plain := make([]string, 0, len(devs))
 	for i := range devs {
-		if devs[i].OpDate.IsZero() && devs[i].OpType == "" {
+		if devs[i].plain() {
 			plain = append(plain, devs[i].SerialNumber)
 		}
 	}
-	digests := map[string]storage.Digest{}
+	var digests map[string]storage.Digest
 	if len(plain) > 0 {
 		var err error
 		if digests, err = s.e.store.DeviceDigests(ctx, s.account, plain); err != nil {
@@ -190,21 +190,26 @@ func (s *step) compare(ctx context.Context, devs []Device) ([]sighting, error) {
 		}
 	}
 	differ := make([]*Device, 0, len(devs)-len(digests))
-	serials := make([]string, 0, len(devs)-len(digests))
+	var known []string // or maybe: a plain record without a digest is not stored
 	for i := range devs {
-		if g, ok := digests[devs[i].SerialNumber]; !ok || g != devs[i].digest {
-			differ = append(differ, &devs[i])
-			serials = append(serials, devs[i].SerialNumber)
+		d := &devs[i]
+		g, ok := digests[d.SerialNumber]
+		if ok && g == d.digest {
+			continue
+		}
+		differ = append(differ, d)
+		if ok || !d.plain() {
+			known = append(known, d.SerialNumber)
 		}
 	}
-	if len(differ) == 0 {
-		return nil, nil
+	var stored map[string]storage.Device
+	if len(known) > 0 {
+		var err error
+		if stored, err = s.devices(ctx, known); err != nil {
+			return nil, err
+		}
 	}
-	stored, err := s.devices(ctx, serials)
-	if err != nil {
-		return nil, err
-	}
-	now := s.e.s.now()
+	now := storage.Time(s.e.s.now()) // in the form in which it is stored, so that the store has nothing to change
 	sights := s.room.sights[:0]
 	for _, d := range differ {
 		old, known := stored[d.SerialNumber]
@@ -215,6 +220,9 @@ func (s *step) compare(ctx context.Context, devs []Device) ([]sighting, error) {
 	s.room.sights = sights
 	return sights, nil
 }
+
+// plain says that d is from a list, without an operation.
+func (d *Device) plain() bool { return d.OpDate.IsZero() && d.OpType == "" }
 
 func (s *step) devices(ctx context.Context, serials []string) (map[string]storage.Device, error) {
 	rows, err := s.e.store.GetDevices(ctx, s.account, serials)
@@ -250,7 +258,7 @@ func (s *step) planned(ctx context.Context, sights []sighting) (storage.Inventor
 	if err != nil {
 		return c, err
 	}
-	now := s.e.s.now()
+	now := storage.Time(s.e.s.now())
 	c.Devices, c.Assignments = s.room.devices[:0], s.room.assignments[:0]
 	evs := s.room.events[:0]
 	for i := range sights {
@@ -262,8 +270,8 @@ func (s *step) planned(ctx context.Context, sights []sighting) (storage.Inventor
 			evs = append(evs, more...)
 		}
 	}
-	c.Activities = s.activities(evs)
-	s.room.devices, s.room.assignments, s.room.events = c.Devices, c.Assignments, evs
+	c.Activities = s.appendActivities(s.room.activities[:0], evs)
+	s.room.devices, s.room.assignments, s.room.events, s.room.activities = c.Devices, c.Assignments, evs, c.Activities
 	return c, nil
 }
 
@@ -274,4 +282,7 @@ type room struct {
 	devices     []storage.Device
 	assignments []storage.Assignment
 	events      []activity.Event
+	activities  []storage.Activity
+	asked       []storage.Device // those the resolver is asked for
+	wants       []desire
 }

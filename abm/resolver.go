@@ -17,10 +17,10 @@ type Resolver interface {
 	// Rules identifies the rules. When they change, all devices are planned anew; until then a device is planned only when
 	// Apple's record of it has changed.
 	Rules() Rules
-	// Resolve returns a decision for each of the devices, in the same order: at most [MaxLimit], all of one account. It
-	// must decide the same for the same device until Rules changes, and a profile must not be changed after it was
-	// returned. An error, a panic and another number of decisions concern the devices of this call only: their last
-	// profile stays, and they are asked for again later.
+	// Resolve returns a decision for each of the devices, in the same order: at most [MaxLimit], all of one account. The
+	// list is the resolver's during the call only. It must decide the same for the same device until Rules changes, and a
+	// profile must not be changed after it was returned. An error, a panic and another number of decisions concern the
+	// devices of this call only: their last profile stays, and they are asked for again later.
 	Resolve(ctx context.Context, devices []storage.Device) ([]Decision, error)
 }
 

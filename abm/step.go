@@ -114,10 +114,13 @@ func (s *step) putProfile(ctx context.Context, p storage.Profile, evs ...activit
 }
 
 func (s *step) activities(evs []activity.Event) []storage.Activity {
-	acts := make([]storage.Activity, len(evs))
-	now := s.e.s.now()
-	for i, ev := range evs {
-		acts[i] = activity.New(now, activity.System, ev)
+	return s.appendActivities(make([]storage.Activity, 0, len(evs)), evs)
+}
+
+func (s *step) appendActivities(acts []storage.Activity, evs []activity.Event) []storage.Activity {
+	now := storage.Time(s.e.s.now())
+	for _, ev := range evs {
+		acts = append(acts, activity.New(now, activity.System, ev))
 	}
 	return acts
 }
