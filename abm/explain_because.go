@@ -23,8 +23,8 @@ func (f *facts) because() []string {
 		if f.row.Profile != "" && f.row.Deferred != "" {
 			why = append(why, "the roll-out of "+f.deferredName()+" has not come to it yet: until then it keeps its profile")
 		}
-		if r := f.ruling; r != nil && r.rollout != nil && r.rollout.PerHour > 0 && r.print == f.row.Profile &&
-			f.row.State == storage.AssignmentPending && f.row.Failures+f.row.Throttles == 0 && f.row.NextAttemptAt.After(f.now) {
+		if r := f.ruling; r != nil && r.rollout != nil && r.rollout.PerHour > 0 && r.print == f.row.Profile && r.print != "" &&
+			f.row.Problem == "" && f.row.State == storage.AssignmentPending && f.row.Failures+f.row.Throttles == 0 && f.row.NextAttemptAt.After(f.now) {
 			why = append(why, fmt.Sprintf("it waits for its turn in a roll-out to %d devices an hour", r.rollout.PerHour))
 		}
 		if !f.dev.MigrationDeadline.IsZero() {
@@ -103,6 +103,8 @@ func (f *facts) compareRules() (note string, planAnew bool, do []string) {
 	switch {
 	case f.cursor.Version > 0 && r.rules.Order < f.cursor.RulesOrder:
 		return "these rules " + want + ", but the account was planned with newer ones, which count", false, nil
+	case f.row.Problem != "" && !f.row.NextAttemptAt.IsZero():
+		return "the rules " + want + ", which is noticed when they are asked again", false, nil
 	case f.cursor.Version == 0 || f.cursor.Rules == r.rules.ID && f.cursor.RulesOrder == r.rules.Order:
 		return "the rules " + want + ", though they have not changed since the account was planned: what they look up has, " +
 			"which is noticed when Apple's record or the rules change", false, []string{doPlan}

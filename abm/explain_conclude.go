@@ -265,7 +265,11 @@ func (f *facts) conclude() AccountExplanation {
 	if mend != "" && !away {
 		x.advise(mend) // first, as all else waits for it
 	}
-	x.advise(append(g.do, mendRules...)...)
+	g.do = append(g.do, mendRules...)
+	if planAnew {
+		g.do = slices.DeleteFunc(g.do, func(l string) bool { return l == doPlan }) // the engine does that by itself
+	}
+	x.advise(g.do...)
 	f.next(&x, g, why, planAnew && !away)
 	if x.Inventory.Late && why == "" && f.acct.Health != storage.HealthUnreachable && !away {
 		x.advise("See that an engine runs and comes to account " + f.acct.Name + ".")

@@ -269,6 +269,39 @@ func TestConcludeInWords(t *testing.T) {
 	}
 }
 
+// The rules are asked again for a device that something keeps from being assigned: its own time says when, and no turn in a
+// roll-out, and nobody need do anything for it.
+func TestConcludeBlockedAsksAgain(t *testing.T) {
+	t.Parallel()
+	f := someFacts()
+	f.row.Problem = "directory is down"
+	f.ruling = &ruling{rules: Rules{ID: "r1", Order: 5}, print: "bbbb", name: "B"}
+	x := f.conclude()
+	assert.Contains(t, x.Why, `The rules want profile "B" for it now, which is noticed when they are asked again.`)
+	assert.NotContains(t, x.Do, doPlan)
+	assert.Equal(t, "The rules, and Apple if need be, are asked again: 2026-11-24 15:00 UTC (in 2 hours).", x.Next)
+
+	turn := "It waits for its turn in a roll-out to 5 devices an hour."
+	f.ruling = &ruling{rules: Rules{ID: "r1", Order: 5}, print: f.row.Profile, rollout: &Rollout{Percent: 100, PerHour: 5}}
+	assert.NotContains(t, f.conclude().Why, turn)
+	f.row.Problem = ""
+	assert.Contains(t, f.conclude().Why, turn)
+	f.row.Profile, f.ruling.print = "", "" // a rule that leaves devices alone
+	assert.NotContains(t, f.conclude().Why, turn)
+}
+
+// What the engine does by itself is nothing for a person to do.
+func TestConcludeDoesNotAskForWhatIsDone(t *testing.T) {
+	t.Parallel()
+	f := someFacts()
+	f.row.State = storage.AssignmentSatisfied
+	assert.Equal(t, []string{doPlan}, f.conclude().Do, "stale")
+	f.ruling = &ruling{rules: Rules{ID: "r2", Order: 6}, print: "bbbb"}
+	x := f.conclude()
+	assert.Equal(t, "The account is planned anew as soon as an engine comes to it.", x.Next)
+	assert.Empty(t, x.Do)
+}
+
 func TestConcludeSaysWhatAppleShows(t *testing.T) {
 	t.Parallel()
 	doc, err := testProfile("Old").Canonical()
