@@ -132,7 +132,9 @@ func (w *world) renew(t testing.TB, accts *Accounts) {
 	require.NoError(t, err)
 	detail, err := c.AccountDetail(t.Context())
 	require.NoError(t, err)
-	_, err = accts.storeToken(t.Context(), acme, importedToken{token: token, pair: storage.KeyPair{Account: acme, ID: "new"}, detail: detail}, ImportOptions{})
+	_, err = accts.storeToken(t.Context(), acme, importedToken{
+		token: token, pair: storage.KeyPair{Account: acme, ID: "new"}, detail: detail, over: w.acct(t).SealedToken,
+	}, ImportOptions{})
 	require.NoError(t, err)
 }
 

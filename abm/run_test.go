@@ -212,7 +212,9 @@ func TestNewTokenEndsWait(t *testing.T) {
 		require.NoError(t, err)
 		detail, err := c.AccountDetail(t.Context())
 		require.NoError(t, err)
-		_, err = accts.storeToken(t.Context(), acme, importedToken{token: token, pair: storage.KeyPair{Account: acme, ID: "new"}, detail: detail}, ImportOptions{})
+		_, err = accts.storeToken(t.Context(), acme, importedToken{
+			token: token, pair: storage.KeyPair{Account: acme, ID: "new"}, detail: detail, over: w.acct(t).SealedToken,
+		}, ImportOptions{})
 		require.NoError(t, err)
 		before := w.apple.Stats().Calls["POST /devices/sync"]
 		time.Sleep(61 * time.Second)

@@ -280,7 +280,7 @@ func TestSessionBelongsToOneTokenAndService(t *testing.T) {
 		detail, err := c.AccountDetail(t.Context())
 		require.NoError(t, err)
 		_, err = r.storeToken(t.Context(), acme, importedToken{
-			token: tokenOf(w.server), pair: storage.KeyPair{Account: acme, ID: "none"}, detail: detail,
+			token: tokenOf(w.server), pair: storage.KeyPair{Account: acme, ID: "none"}, detail: detail, over: w.acct(t).SealedToken,
 		}, ImportOptions{})
 		require.NoError(t, err)
 		tap.used = nil

@@ -1,6 +1,7 @@
 package abm
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"errors"
@@ -46,12 +47,21 @@ func (*TokenMismatchError) Unwrap() error { return ErrOtherServer }
 // for one of another server, what Apple says to the token (see [APIError]), storage.ErrNotFound for an unknown
 // account, and storage.ErrExists when another account has the server.
 func (a *Accounts) ImportToken(ctx context.Context, account string, p7m []byte, opts ImportOptions) (storage.Account, error) {
-	_, in, err := a.tryToken(ctx, account, p7m)
-	if err != nil {
-		return storage.Account{}, fmt.Errorf("abm: import token: %w", err)
+	for range maxConflicts {
+		_, in, err := a.tryToken(ctx, account, p7m)
+		if err != nil {
+			return storage.Account{}, fmt.Errorf("abm: import token: %w", err)
+		}
+		// Apple voids a token when it issues a newer one: what another process has imported meanwhile may be that.
+		if acct, err := a.storeToken(ctx, account, in, opts); !errors.Is(err, errReplaced) {
+			return acct, err
+		}
 	}
-	return a.storeToken(ctx, account, in, opts)
+	return storage.Account{}, fmt.Errorf("abm: import token: %w", storage.ErrConflict)
 }
+
+// errReplaced means that the account has another token than when the new one was tried at Apple.
+var errReplaced = errors.New("abm: the server token was replaced meanwhile")
 
 // tryToken decrypts a token file and asks Apple whose it is. It stores nothing.
 func (a *Accounts) tryToken(ctx context.Context, account string, p7m []byte) (storage.Account, importedToken, error) {
@@ -77,13 +87,14 @@ func (a *Accounts) tryToken(ctx context.Context, account string, p7m []byte) (st
 	if err != nil {
 		return fail(err)
 	}
-	return acct, importedToken{token, pair, detail}, nil
+	return acct, importedToken{token, pair, detail, acct.SealedToken}, nil
 }
 
 type importedToken struct {
 	token  Token
 	pair   storage.KeyPair
 	detail *AccountDetail
+	over   []byte // the sealed token that the account had when this one was tried
 }
 
 // openToken decrypts a token file with one of the account's key pairs.
@@ -114,7 +125,8 @@ func (a *Accounts) openToken(ctx context.Context, account string, p7m []byte) (T
 	return token, readable[i], nil
 }
 
-// storeToken writes the new token over the current record, again if the record changes meanwhile.
+// storeToken writes the new token over the current record, again if the record changes meanwhile. It returns errReplaced if
+// the token in it has changed.
 func (a *Accounts) storeToken(ctx context.Context, account string, in importedToken, opts ImportOptions) (storage.Account, error) {
 	sealed, err := a.sealToken(ctx, account, in.token)
 	if err != nil {
@@ -122,6 +134,9 @@ func (a *Accounts) storeToken(ctx context.Context, account string, in importedTo
 	}
 	var moved bool
 	acct, err := a.update(ctx, account, func(acct *storage.Account) ([]storage.Activity, error) {
+		if !bytes.Equal(acct.SealedToken, in.over) {
+			return nil, errReplaced
+		}
 		mismatch := a.mismatch(ctx, *acct, in)
 		if mismatch != nil && !opts.Force {
 			return nil, mismatch

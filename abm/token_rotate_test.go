@@ -215,6 +215,25 @@ func TestPruningWhileTokenIsImported(t *testing.T) {
 	}
 }
 
+// Of two renewals that are imported at the same time the one that Apple takes stays: the other was void by the time it would
+// have been stored.
+func TestTwoImportsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newTokenWorld(t)
+	ctx := t.Context()
+	raced, err := NewAccounts(&beforeUpdate{AccountsStore: w.store, do: func() {
+		_, err := w.accts.ImportToken(ctx, "school", w.mint(t), ImportOptions{})
+		assert.NoError(t, err)
+	}}, w.sealer, w.opts...)
+	require.NoError(t, err)
+	_, err = raced.ImportToken(ctx, "school", w.mint(t), ImportOptions{})
+	require.ErrorIs(t, err, ErrUnauthorized)
+	token, err := w.accts.Token(ctx, "school")
+	require.NoError(t, err)
+	assert.Equal(t, w.entry.Credentials().AccessToken, token.AccessToken.Reveal())
+	assert.Equal(t, storage.HealthOK, w.get(t).Health)
+}
+
 // The right token is taken after another program has stored a wrong one: the account's server is known.
 func TestImportAfterForeignPut(t *testing.T) {
 	t.Parallel()
