@@ -37,8 +37,8 @@ func NewBypassCode(random io.Reader) (BypassCode, error) {
 // The symbols of the human form, and its lengths in symbols and with dashes.
 const (
 	bypassAlphabet = "0123456789ACDEFGHJKLMNPQRTUVWXYZ"
-	bypassSymbols = 26
-	bypassText    = 31
+	bypassSymbols  = 26
+	bypassText     = 31
 )
 
 // ParseBypassCode reads the human form, in either case and with or without its dashes. It returns [ErrBypassCode] for

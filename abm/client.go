@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -187,7 +188,7 @@ func (c *Client) request(ctx context.Context, k call, in []byte) (*http.Request,
 		return nil, err
 	}
 	req.Header.Set(headerUserAgent, c.s.userAgent)
-	req.Header.Set(client.ServerProtocolVersion, protocolVersion)
+	req.Header.Set(client.ServerProtocolVersion, strconv.Itoa(c.s.protocol))
 	req.Header.Set("Accept", "application/json")
 	if in != nil {
 		req.Header.Set(headerContentType, mediaType)

@@ -25,6 +25,7 @@ type settings struct {
 	transport   http.RoundTripper
 	baseURL     string
 	userAgent   string
+	protocol    int
 	timeout     time.Duration
 	maxTries    int
 	firstWait   time.Duration
@@ -48,6 +49,7 @@ func newSettings(opts []Option) (settings, error) {
 		log:         zap.NewNop(),
 		baseURL:     client.DefaultBaseURL,
 		userAgent:   "enrollkit/1",
+		protocol:    newestProtocol,
 		timeout:     time.Minute,
 		maxTries:    4,
 		firstWait:   500 * time.Millisecond,
@@ -143,10 +145,24 @@ func parseBaseURL(base string) (*url.URL, error) {
 // WithUserAgent sets the User-Agent header, which Apple demands. The default is "enrollkit/1".
 func WithUserAgent(ua string) Option {
 	return func(s *settings) error {
-		if strings.TrimSpace(ua) == "" {
-			return errors.New("abm: WithUserAgent: empty")
+		if strings.TrimSpace(ua) == "" || strings.ContainsAny(ua, "\r\n\x00") {
+			return errors.New("abm: WithUserAgent: empty, or more than one line")
 		}
 		s.userAgent = ua
+		return nil
+	}
+}
+
+// WithProtocolVersion sets X-Server-Protocol-Version, for services that stand between Apple and the client and know no newer
+// one. The default, 10, is the newest that is documented. Below 10 Apple does not say how long a throttled device has to
+// wait, below 9 it calls a throttled device FAILED, below 8 it tells of no migration deadline: the engine gets along with it,
+// and waits longer than it would need to.
+func WithProtocolVersion(n int) Option {
+	return func(s *settings) error {
+		if n < 1 {
+			return fmt.Errorf("abm: WithProtocolVersion: %d, want 1 or more", n)
+		}
+		s.protocol = n
 		return nil
 	}
 }

@@ -20,9 +20,9 @@ const (
 	headerUserAgent   = "User-Agent"
 	// mediaType is Apple's own spelling.
 	mediaType = "application/json;charset=UTF8"
-	// protocolVersion is the newest documented one. Without it Apple leaves out the fields and answers that came with
+	// newestProtocol is the newest documented version. Without it Apple leaves out the fields and answers that came with
 	// later versions: throttling (9), retry_after_seconds and hardware addresses (10).
-	protocolVersion = "10"
+	newestProtocol = 10
 )
 
 // maxErrorBody limits bodies of answers that are not a success, and of the session endpoint.
@@ -106,7 +106,8 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	if v == "" {
 		return 0
 	}
-	const longest = 7 * 24 * time.Hour
+	// All calls of the account are held back for as long: a mistaken proxy must not stop it for more than a day.
+	const longest = 24 * time.Hour
 	if n, err := strconv.ParseInt(v, 10, 64); err == nil {
 		return time.Duration(min(max(n, 0), int64(longest/time.Second))) * time.Second
 	}
