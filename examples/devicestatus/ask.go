@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -46,7 +47,10 @@ func clientOf(ctx context.Context, db *sqlitedb.DB, account string) (*abm.Client
 		if err != nil {
 			return nil, err
 		}
-		if len(all) != 1 {
+		if len(all) == 0 {
+			return nil, errors.New("there is no account in the database")
+		}
+		if len(all) > 1 {
 			return nil, fmt.Errorf("there are %d accounts (%s): choose one with -account", len(all), strings.Join(all, ", "))
 		}
 		account = all[0]

@@ -195,15 +195,20 @@ func TestRefuses(t *testing.T) {
 		require.ErrorContains(t, err, want)
 		assert.Equal(t, 2, status(err), want)
 	}
+	empty := t.TempDir()
+	db, err := sqlitedb.Create(t.Context(), empty)
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
 	for want, args := range map[string][]string{
 		"no database": {"-dir", t.TempDir(), "C02A"},
+		"no account":  {"-dir", empty, "C02A"},
 		"not found":   {"-dir", dir, "-account", "other", "C02A"},
 	} {
 		_, err := printed(t, args...)
 		require.ErrorContains(t, err, want)
 		assert.Equal(t, 1, status(err), want)
 	}
-	_, err := parse([]string{"-h"}, nil)
+	_, err = parse([]string{"-h"}, nil)
 	require.ErrorIs(t, err, flag.ErrHelp)
 	out, err := printed(t, "-h")
 	require.NoError(t, err)
