@@ -137,6 +137,9 @@ func TestConcludeEveryCombination(t *testing.T) {
 						for _, problem := range explainProblems {
 							f := someFacts()
 							f.row.State, f.acct.Health = state, health
+							if health == storage.HealthExpired {
+								f.acct.TokenExpiresAt = f.now
+							}
 							tried := explainTried[n/len(explainTried)%len(explainTried)]
 							for _, change := range []func(*facts){tried, problem, shown, want, place} {
 								change(f)
@@ -241,6 +244,8 @@ func TestConcludeInWords(t *testing.T) {
 		"expired by the clock": {func(f *facts) { f.acct.TokenExpiresAt = f.now }, VerdictWaiting, "It waits for profile aaaaaaaaaaaa.",
 			"Nothing, because the server token has expired; once that is mended, Apple is asked to assign the profile.",
 			[]string{`Download a new server token of MDM server "MDM" from Apple's portal and import it into account acme.`}},
+		"expired by a clock that was wrong": {func(f *facts) { f.acct.Health = storage.HealthExpired }, VerdictWaiting,
+			"It waits for profile aaaaaaaaaaaa.", "Apple is asked to assign the profile: 2026-11-24 15:00 UTC (in 2 hours).", nil},
 		"unreachable": {func(f *facts) { f.acct.Health = storage.HealthUnreachable }, VerdictWaiting, "It waits for profile aaaaaaaaaaaa.",
 			"Apple is asked to assign the profile: 2026-11-24 15:00 UTC (in 2 hours). " +
 				"Apple has given no usable answer since 2026-11-24 12:00 UTC (60 minutes ago), and is tried again until it does.", nil},

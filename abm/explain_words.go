@@ -52,7 +52,7 @@ func heldUp(acct *storage.Account, detail *AccountDetail, now time.Time) (why, d
 	switch {
 	case len(acct.SealedToken) == 0:
 		return "the account has no server token yet", renew
-	case !acct.TokenExpiresAt.After(now) || acct.Health == storage.HealthExpired:
+	case !acct.TokenExpiresAt.After(now): // as the engine tells; the health may be of a clock that was wrong
 		return "the server token has expired", renew
 	case acct.Health == storage.HealthTermsNotSigned:
 		return "Apple's terms are not accepted",
