@@ -2,6 +2,7 @@ package activity
 
 import (
 	"encoding/json"
+	"reflect"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -15,13 +16,18 @@ func FuzzDetail(f *testing.F) {
 		f.Add("x", s, "", s, false)
 	}
 	f.Fuzz(func(t *testing.T, a, b, c, d string, flag bool) {
-		on := On{Account: a, Serial: b, EnrollmentID: c}
-		for _, e := range []Event{
-			DeviceAdded{On: on, Model: a, Family: b, ProfileUUID: c, ProfileStatus: d, Returned: flag},
-			ProfileWanted{On: on, Fingerprint: a, From: b, Reason: c},
-			ProfileAssigned{On: on, ProfileUUID: a},
-			ProfileVerified{On: on, ProfileUUID: a, ProfileStatus: b},
-		} {
+		texts := []string{a, b, c, d}
+		for _, typ := range []any{DeviceAdded{}, ProfileWanted{}, ProfileAssigned{}, ProfileVerified{}} {
+			v := reflect.New(reflect.TypeOf(typ)).Elem()
+			for i := range v.NumField() { // all of them, so that one that is added later is not forgotten
+				switch f := v.Field(i); f.Kind() {
+				case reflect.String:
+					f.SetString(texts[i%len(texts)])
+				case reflect.Bool:
+					f.SetBool(flag)
+				}
+			}
+			e := v.Interface().(Event)
 			want, err := json.Marshal(e)
 			require.NoError(t, err)
 			got, err := detail(e)
