@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/micromdm/nanodep/client"
+
+	"github.com/enrollkit/enrollkit/internal/retry"
 )
 
 // maxBody limits the body of a success. A page of 1000 devices is about half a megabyte.
@@ -164,7 +166,7 @@ func (c *Client) once(parent context.Context, k call, in []byte) (err error) {
 	body := buf.Bytes()
 	switch {
 	case resp.StatusCode != http.StatusOK && (resp.StatusCode != http.StatusNoContent || k.out != nil):
-		return newAPIError(k.op, resp.StatusCode, body, retryAfter(resp.Header, c.s.now()))
+		return newAPIError(k.op, resp.StatusCode, body, retry.After(resp.Header, c.s.now()))
 	case n > limit:
 		return badResponse(k.op, resp.StatusCode, body, errors.New("body too large"))
 	case k.out == nil:

@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"go.uber.org/zap"
 
+	"github.com/enrollkit/enrollkit/internal/retry"
 	"github.com/enrollkit/enrollkit/storage"
 )
 
@@ -80,7 +81,7 @@ func (e *Engine) accountNames(ctx context.Context) (map[string]bool, error) {
 
 // watch does what is due for an account, whenever it is due.
 func (e *Engine) watch(ctx context.Context, account string) {
-	pause := &hinted{BackOff: e.s.exponential(firstPause, maxPause), longest: 7 * 24 * time.Hour}
+	pause := &retry.Hinted{BackOff: retry.Exponential(e.s.now, firstPause, maxPause), Longest: 7 * 24 * time.Hour}
 	pause.Reset()
 	wake := e.gate(account).wake
 	failed, first := false, true
@@ -104,7 +105,7 @@ func (e *Engine) watch(ctx context.Context, account string) {
 			wait = e.s.poll // until Run finds out too
 		default:
 			failed = true
-			pause.hint = hint(err)
+			pause.Hint = hint(err)
 			if wait = pause.NextBackOff(); wait == backoff.Stop {
 				wait = maxPause
 			}

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/enrollkit/enrollkit/internal/retry"
 	"github.com/enrollkit/enrollkit/storage"
 )
 
@@ -73,7 +74,7 @@ func sessionAD(account string, d storage.Digest) []byte {
 func (h *sharedSession) take(ctx context.Context, refused string, force bool) (known session, release func(), err error) {
 	bounded, cancel := context.WithTimeout(ctx, min(loginTTL, h.s.timeout/2))
 	defer cancel()
-	wait := h.s.exponential(firstLoginWait, maxLoginWait)
+	wait := retry.Exponential(h.s.now, firstLoginWait, maxLoginWait)
 	for n := 0; ; n++ {
 		known, release, err = h.tryTake(bounded, refused, force, n)
 		if !errors.Is(err, storage.ErrLeaseHeld) || sleep(bounded, wait.NextBackOff()) != nil {

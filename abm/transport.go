@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/micromdm/nanodep/client"
+
+	"github.com/enrollkit/enrollkit/internal/retry"
 )
 
 // Names and values of headers.
@@ -73,7 +73,7 @@ func (s *sessions) signIn(req *http.Request) (token string, err error) {
 		return "", fmt.Errorf("read body: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		e := newAPIError(opSession, resp.StatusCode, body, retryAfter(resp.Header, s.now()))
+		e := newAPIError(opSession, resp.StatusCode, body, retry.After(resp.Header, s.now()))
 		if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 			e.Skew = at.Sub(s.now())
 		}
@@ -98,22 +98,4 @@ func closeBody(req *http.Request) {
 	if req.Body != nil {
 		_ = req.Body.Close()
 	}
-}
-
-// retryAfter returns how long the Retry-After header asks to wait, in seconds or until a date; 0 if it does not.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	v := h.Get("Retry-After")
-	if v == "" {
-		return 0
-	}
-	// All calls of the account are held back for as long: a mistaken proxy must not stop it for more than a day.
-	const longest = 24 * time.Hour
-	if n, err := strconv.ParseInt(v, 10, 64); err == nil {
-		return time.Duration(min(max(n, 0), int64(longest/time.Second))) * time.Second
-	}
-	t, err := http.ParseTime(v)
-	if err != nil {
-		return 0
-	}
-	return min(max(t.Sub(now), 0), longest)
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+
+	"github.com/enrollkit/enrollkit/internal/retry"
 )
 
 // CreateActivities creates as many activities as the serial numbers need, each of at most the size of [WithBatch]. After an
@@ -69,15 +71,15 @@ var errUnfinished = errors.New("axm: the activity is not finished")
 // [Client.ActivityResults] for the single devices. It goes on over errors that pass by themselves. It waits as long as ctx
 // lets it, so ctx should have a deadline; an activity may be waited for again later.
 func (c *Client) WaitActivity(ctx context.Context, id string) (*Activity, error) {
-	waits := &hinted{BackOff: c.s.waits(c.s.firstPoll, c.s.maxPoll), longest: 1<<63 - 1}
+	waits := &retry.Hinted{BackOff: retry.Exponential(c.s.now, c.s.firstPoll, c.s.maxPoll), Longest: 1<<63 - 1}
 	var a *Activity
 	err := backoff.Retry(func() (err error) {
-		waits.hint = 0
+		waits.Hint = 0
 		if a, err = c.Activity(ctx, id); err != nil {
 			if !temporary(err) {
 				return backoff.Permanent(err)
 			}
-			waits.hint = hint(err)
+			waits.Hint = hint(err)
 			return err
 		}
 		if !a.Done() {

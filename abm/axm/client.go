@@ -9,10 +9,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
-	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/enrollkit/enrollkit/internal/retry"
 )
 
 const (
@@ -134,7 +134,7 @@ func (c *Client) exchange(parent context.Context, k call, token string) error {
 	status := resp.StatusCode
 	switch {
 	case status != http.StatusOK && status != http.StatusCreated && (status != http.StatusNoContent || k.out != nil):
-		return newAPIError(k.op, status, body, retryAfter(resp.Header, c.s.now()))
+		return newAPIError(k.op, status, body, retry.After(resp.Header, c.s.now()))
 	case len(body) > maxBody:
 		return badResponse(k.op, status, body, errors.New("body too large"))
 	case k.out == nil:
@@ -205,18 +205,4 @@ func transportError(parent context.Context, op string, err error) error {
 func drain(body io.ReadCloser) {
 	_, _ = io.CopyN(io.Discard, body, maxErrorBody)
 	_ = body.Close()
-}
-
-// retryAfter returns how long the Retry-After header asks to wait, in seconds or until a date; 0 if it does not.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	const longest = 7 * 24 * time.Hour
-	v := h.Get("Retry-After")
-	if n, err := strconv.ParseInt(v, 10, 64); err == nil {
-		return time.Duration(min(max(n, 0), int64(longest/time.Second))) * time.Second
-	}
-	t, err := http.ParseTime(v)
-	if err != nil {
-		return 0
-	}
-	return min(max(t.Sub(now), 0), longest)
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/enrollkit/enrollkit/internal/retry"
 )
 
 // MoveState says what became of one device in [Client.Move].
@@ -246,7 +248,7 @@ var (
 
 // verify looks at the assignments until all that may still come have come, or the time is over.
 func (m *move) verify(ctx context.Context, failed map[string]bool) error {
-	waits := m.c.s.waits(m.c.s.firstPoll, m.c.s.maxPoll)
+	waits := retry.Exponential(m.c.s.now, m.c.s.firstPoll, m.c.s.maxPoll)
 	for waited := time.Duration(0); ; {
 		open := m.in(MoveUnconfirmed)
 		there, err := m.present(ctx, open)

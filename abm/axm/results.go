@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/enrollkit/enrollkit/internal/retry"
 )
 
 const (
@@ -94,7 +96,7 @@ func (c *Client) download(parent context.Context, op string, u *url.URL) ([]byte
 	case err != nil:
 		return nil, transportError(parent, op, err)
 	case resp.StatusCode != http.StatusOK:
-		return nil, newAPIError(op, resp.StatusCode, nil, retryAfter(resp.Header, c.s.now()))
+		return nil, newAPIError(op, resp.StatusCode, nil, retry.After(resp.Header, c.s.now()))
 	case len(body) > maxResults:
 		return nil, badResponse(op, resp.StatusCode, nil, errors.New("body too large"))
 	}

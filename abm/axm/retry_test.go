@@ -91,17 +91,6 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
-func TestRetryAfterForms(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 9, 1, 12, 0, 0, 0, time.UTC)
-	for text, want := range map[string]time.Duration{
-		"": 0, "30": 30 * time.Second, "-5": 0, "soon": 0, "99999999999": 7 * 24 * time.Hour,
-		"Tue, 01 Sep 2026 12:01:00 GMT": time.Minute, "Tue, 01 Sep 2026 11:00:00 GMT": 0,
-	} {
-		assert.Equal(t, want, retryAfter(http.Header{"Retry-After": {text}}, now), text)
-	}
-}
-
 // A redirect would carry the access token to wherever it points.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	t.Parallel()

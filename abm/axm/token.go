@@ -16,6 +16,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
+
+	"github.com/enrollkit/enrollkit/internal/retry"
 )
 
 const (
@@ -135,7 +137,7 @@ func (i *issuer) tokenError(ctx context.Context, err error, assertion string) er
 	}
 	if refused.Response != nil {
 		e.StatusCode = refused.Response.StatusCode
-		e.RetryAfter = retryAfter(refused.Response.Header, i.s.now())
+		e.RetryAfter = retry.After(refused.Response.Header, i.s.now())
 	}
 	switch {
 	case e.StatusCode == http.StatusTooManyRequests:
