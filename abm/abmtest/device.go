@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Device is the hardware of one device, as Apple knows it from the sale. SerialNumber and Model are required.
+// Device is the hardware of one device, as Apple knows it from the sale. SerialNumber and Model are required. Family and OS
+// follow from Model when they are empty; they stay so for a model that does not begin with the name of a family.
 //
 // Apple: https://developer.apple.com/documentation/devicemanagement/device
 type Device struct {
@@ -139,6 +140,27 @@ func (s *Service) describe(d *device) DeviceState {
 		st.ServerUUID = d.owner.uuid
 	}
 	return st
+}
+
+// complete sets the family and the operating system that a device lacks, so that it has what Apple shows of any: a rule by
+// family would pass it over.
+func (d *Device) complete() {
+	for _, f := range [...]struct{ model, family, os string }{
+		{"Mac", "Mac", "OSX"},
+		{"iMac", "Mac", "OSX"},
+		{"iPhone", "iPhone", "iOS"},
+		{"iPad", "iPad", "iPadOS"},
+		{"iPod", "iPod", "iOS"},
+		{"Apple TV", "AppleTV", "tvOS"},
+		{"Apple Vision", "Vision", "visionOS"},
+	} {
+		if d.Family == "" && strings.HasPrefix(d.Model, f.model) {
+			d.Family = f.family
+		}
+		if d.OS == "" && d.Family == f.family {
+			d.OS = f.os
+		}
+	}
 }
 
 func (d *Device) clone() Device {

@@ -21,7 +21,7 @@ func (s *Service) RandomDevices(n int) []Device {
 		seen[serial] = true
 		m := models[s.rng.IntN(len(models))]
 		d := Device{
-			SerialNumber: serial, Model: m.model, Description: m.description, Family: m.family, OS: m.os,
+			SerialNumber: serial, Model: m.model, Description: m.description,
 			Color:   m.colors[s.rng.IntN(len(m.colors))],
 			WiFiMAC: s.mac(), BluetoothMAC: s.mac(),
 		}
@@ -33,29 +33,30 @@ func (s *Service) RandomDevices(n int) []Device {
 			d.MEID = []string{d.IMEI[0][:14]}
 			d.EID = "8904" + s.text("0123456789", 28)
 		}
+		d.complete()
 		out = append(out, d)
 	}
 	return out
 }
 
 type modelEntry struct {
-	model, description, family, os string
-	colors                         []string
-	ethernet, cellular             bool
+	model, description string
+	colors             []string
+	ethernet, cellular bool
 }
 
 // modelList is a function so that nobody can change the list.
 func modelList() []modelEntry {
 	metal := []string{"SILVER", "SPACE GRAY", "MIDNIGHT"}
 	return []modelEntry{
-		{"MacBook Air", "MBA 13.6 MDN/10CPU/8GPU/16GB/256GB", "Mac", "OSX", metal, false, false},
-		{"MacBook Pro", "MBP 14.2 SB/12CPU/16GPU/24GB/512GB", "Mac", "OSX", metal, false, false},
-		{"Mac mini", "MAC MINI 10CPU/10GPU/16GB/256GB", "Mac", "OSX", []string{"SILVER"}, true, false},
-		{"iMac", "IMAC 24 BLUE/10CPU/10GPU/16GB/512GB", "Mac", "OSX", []string{"BLUE", "SILVER"}, true, false},
-		{"iPhone 16", "IPHONE 16 128GB", "iPhone", "iOS", []string{"BLACK", "WHITE", "TEAL"}, false, true},
-		{"iPhone 17 Pro", "IPHONE 17 PRO 256GB", "iPhone", "iOS", []string{"SILVER", "DEEP BLUE"}, false, true},
-		{"iPad", "IPAD WI-FI 128GB", "iPad", "iPadOS", []string{"BLUE", "SILVER"}, false, false},
-		{"iPad Air 11-inch", "IPAD AIR 11 CELL 256GB", "iPad", "iPadOS", []string{"SPACE GRAY"}, false, true},
+		{"MacBook Air", "MBA 13.6 MDN/10CPU/8GPU/16GB/256GB", metal, false, false},
+		{"MacBook Pro", "MBP 14.2 SB/12CPU/16GPU/24GB/512GB", metal, false, false},
+		{"Mac mini", "MAC MINI 10CPU/10GPU/16GB/256GB", []string{"SILVER"}, true, false},
+		{"iMac", "IMAC 24 BLUE/10CPU/10GPU/16GB/512GB", []string{"BLUE", "SILVER"}, true, false},
+		{"iPhone 16", "IPHONE 16 128GB", []string{"BLACK", "WHITE", "TEAL"}, false, true},
+		{"iPhone 17 Pro", "IPHONE 17 PRO 256GB", []string{"SILVER", "DEEP BLUE"}, false, true},
+		{"iPad", "IPAD WI-FI 128GB", []string{"BLUE", "SILVER"}, false, false},
+		{"iPad Air 11-inch", "IPAD AIR 11 CELL 256GB", []string{"SPACE GRAY"}, false, true},
 	}
 }
 

@@ -68,7 +68,7 @@ func (s *Service) byConsumerKey(key string) *MDMServer {
 
 // AddDevices lets devices come into the organization, as after a purchase, and assigns them to m. With nil they
 // stay unassigned. A released device may come again. All or none are added: it returns ErrExists for a serial
-// number that is there and ErrInvalid for a device without serial number or model.
+// number that is there and ErrInvalid for a device without serial number or model. See [Device] for what else they get.
 func (s *Service) AddDevices(m *MDMServer, devices ...Device) error {
 	return s.administer(m, nil, func(_ []*device, now time.Time) error {
 		if err := s.checkNew(devices); err != nil {
@@ -99,6 +99,7 @@ func (s *Service) checkNew(devices []Device) error {
 
 // insert adds a device and assigns it to m, if not nil. What the logs say about an earlier stay remains.
 func (s *Service) insert(m *MDMServer, hw Device, now time.Time) *device {
+	hw.complete()
 	d, again := s.devices[hw.SerialNumber]
 	if !again {
 		d = new(device)

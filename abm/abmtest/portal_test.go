@@ -2,6 +2,7 @@ package abmtest_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -226,6 +227,35 @@ func TestActivationRecord(t *testing.T) {
 	assert.Equal(t, "pushed", news[0]["profile_status"])
 	assert.Equal(t, "2026-09-01T12:01:00Z", news[0]["profile_push_time"])
 	assert.Equal(t, "2026-09-01T12:00:00Z", news[0]["profile_assign_time"])
+}
+
+func TestDevicesGetFamilyAndOSFromTheModel(t *testing.T) {
+	t.Parallel()
+	s, m, _ := world(t)
+	for i, tt := range []struct{ model, family, os, wantFamily, wantOS string }{
+		{"iMac", "", "", "Mac", "OSX"},
+		{"MacBook Air", "", "", "Mac", "OSX"},
+		{"iPhone 17 Pro", "", "", "iPhone", "iOS"},
+		{"iPad Air 11-inch", "", "", "iPad", "iPadOS"},
+		{"iPod touch", "", "", "iPod", "iOS"},
+		{"Apple TV 4K", "", "", "AppleTV", "tvOS"},
+		{"Apple Vision Pro", "", "", "Vision", "visionOS"},
+		{"Apple Watch", "", "", "", ""},
+		{"Apple Watch", "Watch", "", "Watch", ""},
+		{"Unknown", "Mac", "", "Mac", "OSX"},
+		{"iMac", "", "macOS", "Mac", "macOS"},
+		{"iPad", "iPad", "iOS", "iPad", "iOS"},
+	} {
+		serial := fmt.Sprintf("MODEL%d", i)
+		require.NoError(t, s.AddDevices(m, abmtest.Device{SerialNumber: serial, Model: tt.model, Family: tt.family, OS: tt.os}))
+		d, err := s.Device(serial)
+		require.NoError(t, err)
+		assert.Equal(t, [2]string{tt.wantFamily, tt.wantOS}, [2]string{d.Family, d.OS}, "%+v", tt)
+	}
+	for _, d := range s.RandomDevices(50) {
+		assert.NotEmpty(t, d.Family, d.Model)
+		assert.NotEmpty(t, d.OS, d.Model)
+	}
 }
 
 func TestActivationLock(t *testing.T) {
