@@ -17,10 +17,12 @@ Paths are below this one. {server} is the UUID or the name of an MDM server entr
 GET  /servers                            list the entries
 POST /servers                            {"name": "Fleet"}: create one
 PUT  /servers/{server}/certificate       body: the MDM server's certificate, PEM
-POST /servers/{server}/token             answer: a new .p7m token file; the old token is void
+POST /servers/{server}/token             answer: a new .p7m token file; the old token is void.
+                                         Body, if any: {"expires_in": "144h"} for one that does not last a year
 GET  /devices?offset=0&limit=100         list devices in order of arrival
 POST /devices                            {"server": "Fleet", "devices": [{"serial_number": "X", "model": "iMac"}]}
-                                         or {"server": "Fleet", "random": 10}; without server: unassigned
+                                         or {"server": "Fleet", "random": 10}; without server: unassigned.
+                                         device_family and os follow from the model if they are missing
 GET  /devices/{serial}                   state of one device
 POST /devices/{serial}/activation-record what the device gets at its first boot; 404 if nothing waits for it
 POST /assign                             {"server": "Fleet", "devices": ["X"]}: assign, move or re-assign
@@ -54,6 +56,7 @@ type adminRequest struct {
 	Device      string          `json:"device"`
 	Result      string          `json:"result"`
 	Seconds     int64           `json:"seconds"`
+	ExpiresIn   string          `json:"expires_in"`
 
 	Path    string            `json:"path"`
 	Entries []json.RawMessage `json:"entries"`
@@ -200,9 +203,31 @@ func (s *Service) adminToken(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	file, err := m.MintToken()
+	lifetime, err := expiresIn(r)
+	if err != nil {
+		return nil, err
+	}
+	file, err := m.MintTokenFor(lifetime)
 	name := fmt.Sprintf("%s_Token_%s_smime.p7m", m.Name(), s.cfg.now().UTC().Format("2006-01-02T15-04-05Z"))
 	return download{name, file}, err
+}
+
+// expiresIn returns how long a token shall be valid: as the body says, or as Apple does it if there is none.
+func expiresIn(r *http.Request) (time.Duration, error) {
+	in, err := decodeAdmin(r)
+	switch {
+	case errors.Is(err, io.EOF): // no body
+		return tokenLifetime, nil
+	case err != nil:
+		return 0, err
+	case in.ExpiresIn == "":
+		return tokenLifetime, nil
+	}
+	d, err := time.ParseDuration(in.ExpiresIn)
+	if err != nil {
+		return 0, fmt.Errorf("expires_in: want a duration such as 144h: %w", ErrInvalid)
+	}
+	return d, nil
 }
 
 func (s *Service) adminDevices(r *http.Request) (any, error) {

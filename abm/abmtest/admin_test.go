@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/micromdm/nanodep/tokenpki"
 	"github.com/stretchr/testify/assert"
@@ -51,11 +52,19 @@ func TestAdminHandlerDoesWhatTheMethodsDo(t *testing.T) {
 	_, err = tokenpki.DecryptTokenJSON([]byte(file), cert, key)
 	require.NoError(t, err)
 	assert.Contains(t, ok("GET", "/servers", ""), `"has_certificate":true`)
+	year := m.Credentials()
+	assert.Equal(t, clk.Now().Add(365*24*time.Hour), year.AccessTokenExpiry)
+	ok("POST", "/servers/Fleet/token", `{"expires_in":"144h"}`)
+	assert.Equal(t, clk.Now().Add(144*time.Hour), m.Credentials().AccessTokenExpiry)
+	assert.NotEqual(t, year.AccessToken, m.Credentials().AccessToken)
+	ok("POST", "/servers/Fleet/token", `{}`)
+	assert.Equal(t, year.AccessTokenExpiry, m.Credentials().AccessTokenExpiry)
 
 	assert.JSONEq(t, `{"added":["A","B"]}`, ok("POST", "/devices",
 		`{"server":"Fleet","devices":[{"serial_number":"A","model":"iMac"},{"serial_number":"B","model":"iMac"}]}`))
 	ok("POST", "/devices", `{"random":3}`)
 	assert.Len(t, s.Devices(0, 0), 5)
+	assert.Contains(t, ok("GET", "/devices/A", ""), `"device_family":"Mac","os":"OSX"`, "as follows from the model")
 	assert.Equal(t, 2, strings.Count(ok("GET", "/devices?offset=3&limit=5", ""), `"serial_number"`))
 
 	ok("POST", "/assign", `{"server":"Other","devices":["A"]}`)
@@ -151,6 +160,10 @@ func TestAdminHandlerTellsWhatIsWrong(t *testing.T) {
 		{"POST", "/servers", `{"nam":"Fleet"}`, 400},
 		{"POST", "/servers/Fleet/token", "", 400},
 		{"POST", "/servers/X/token", "", 404},
+		{"POST", "/servers/Fleet/token", "144h", 400},
+		{"POST", "/servers/Fleet/token", `{"expires_in":144}`, 400},
+		{"POST", "/servers/Fleet/token", `{"expires_in":"6 days"}`, 400},
+		{"POST", "/servers/Fleet/token", `{"expires_in":"0s"}`, 400},
 		{"PUT", "/servers/X/certificate", "", 404},
 		{"PUT", "/servers/Fleet/certificate", "x", 400},
 		{"POST", "/devices", `{"server":"X"}`, 404},

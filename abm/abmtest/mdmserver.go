@@ -82,14 +82,22 @@ func rsaCertificate(der []byte) (*x509.Certificate, error) {
 // MintToken issues new credentials, valid for a year, and returns them as the ".p7m" file that the portal offers for
 // download. The credentials and sessions used so far are void; the consumer key stays. It returns ErrNoCertificate
 // if none was uploaded.
-func (m *MDMServer) MintToken() ([]byte, error) {
+func (m *MDMServer) MintToken() ([]byte, error) { return m.MintTokenFor(tokenLifetime) }
+
+// MintTokenFor is [MDMServer.MintToken] with credentials that are valid for d, to see what a client does when its token ends
+// soon, or, after that, has ended. Apple does not issue such. It returns ErrInvalid for less than a second: the file has no
+// fractions.
+func (m *MDMServer) MintTokenFor(d time.Duration) ([]byte, error) {
+	if d < time.Second {
+		return nil, fmt.Errorf("abmtest: mint token: want one that is valid for a second at least, not %v: %w", d, ErrInvalid)
+	}
 	s := m.service
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m.cert == nil {
 		return nil, fmt.Errorf("abmtest: mint token for %q: %w", m.name, ErrNoCertificate)
 	}
-	creds := m.newCredentials()
+	creds := m.newCredentials(d)
 	data, err := json.Marshal(creds)
 	if err != nil {
 		return nil, fmt.Errorf("abmtest: mint token: %w", err)
@@ -109,20 +117,20 @@ func (m *MDMServer) Credentials() Credentials {
 	m.service.mu.Lock()
 	defer m.service.mu.Unlock()
 	if m.creds.AccessToken == "" {
-		m.creds = m.newCredentials()
+		m.creds = m.newCredentials(tokenLifetime)
 	}
 	return m.creds
 }
 
 // newCredentials makes all credentials new but the consumer key, which was observed to stay the same. The caller
 // holds the lock.
-func (m *MDMServer) newCredentials() Credentials {
+func (m *MDMServer) newCredentials(lifetime time.Duration) Credentials {
 	s := m.service
 	return Credentials{
 		ConsumerKey:       m.creds.ConsumerKey,
 		ConsumerSecret:    "CS_" + s.hexID(20),
 		AccessToken:       "AT_" + s.hexID(30),
 		AccessSecret:      "AS_" + s.hexID(20),
-		AccessTokenExpiry: s.cfg.now().UTC().Truncate(time.Second).Add(tokenLifetime),
+		AccessTokenExpiry: s.cfg.now().UTC().Truncate(time.Second).Add(lifetime),
 	}
 }

@@ -74,6 +74,30 @@ func TestTokenFileOpensWithNanodep(t *testing.T) {
 	assert.Equal(t, http.StatusOK, c.open().status)
 }
 
+func TestTokenThatEndsSoon(t *testing.T) {
+	t.Parallel()
+	_, m, c := world(t)
+	key, cert, err := tokenpki.SelfSignedRSAKeypair("mdm", 1)
+	require.NoError(t, err)
+	require.NoError(t, m.UploadCertificate(toPEM(cert.Raw)))
+	before := m.Credentials()
+	for _, d := range []time.Duration{-time.Hour, 0, time.Millisecond} {
+		_, err = m.MintTokenFor(d)
+		require.ErrorIs(t, err, abmtest.ErrInvalid)
+	}
+	assert.Equal(t, before, m.Credentials(), "nothing was issued")
+
+	file, err := m.MintTokenFor(6 * 24 * time.Hour)
+	require.NoError(t, err)
+	plain, err := tokenpki.DecryptTokenJSON(file, cert, key)
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(plain, &c.creds))
+	assert.Equal(t, c.clock.Now().AddDate(0, 0, 6), c.creds.AccessTokenExpiry)
+	assert.Equal(t, http.StatusOK, c.open().status)
+	c.clock.Advance(6 * 24 * time.Hour)
+	assert.Equal(t, http.StatusUnauthorized, c.open().status, "it has ended")
+}
+
 func TestTokenFileLooksLikeApples(t *testing.T) {
 	t.Parallel()
 	_, m, _ := world(t)
