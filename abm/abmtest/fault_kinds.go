@@ -113,11 +113,6 @@ const (
 	opRemove   = "DELETE /profile/devices"
 )
 
-// FaultKinds returns all kinds of faults with what a reader has to know of them.
-func FaultKinds() []FaultInfo {
-	return slices.Concat(callFaults(), listFaults(), deviceFaults())
-}
-
 // faultInfo returns the description of a kind, nil if it is unknown.
 func faultInfo(kind FaultKind) *FaultInfo {
 	for _, info := range FaultKinds() {
