@@ -27,6 +27,8 @@ Import token.p7m into the MDM server (and the key, if you made it), or look insi
 
   openssl cms -decrypt -inform SMIME -in token.p7m -recip mdm.pem -inkey mdm.key
 
+With -d '{"expires_in": "144h"}' in place of -X POST the token ends soon, to see what the MDM server says about that.
+
 Press Ctrl-C to stop.
 `, c.devices, strings.Join(c.servers, ", "), base, base, base, len(c.faults), base, server, base, server)
 }
