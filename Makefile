@@ -25,7 +25,7 @@ test-alone: ## Build the root module as a host gets it: alone, read-only
 
 .PHONY: test-race
 test-race: ## Run the tests of all modules under the race detector
-	@for m in $(MODULES); do echo "== race tests: $$m"; $(GO) -C "$$m" test -race ./...; done
+	@for m in $(MODULES); do echo "== race tests: $$m"; $(GO) -C "$$m" test -race -timeout 30m ./...; done
 
 # A fuzz target is a line "func FuzzX(" in a test file; go test runs one target at a time. Minimising each new input for its
 # default of 60s would leave no time to fuzz. Go 1.26 may report the end of FUZZTIME itself as a failure

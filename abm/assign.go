@@ -23,8 +23,9 @@ type AssignResult struct {
 	Asked, Assigned int
 	// Looked is how many devices were looked at, Satisfied how many of them had what is wanted.
 	Looked, Satisfied int
-	// Failed counts attempts without success, Gone devices that are not in the account any more.
-	Failed, Gone int
+	// Failed counts attempts without success, Throttled those of them for which Apple was asked too often, Gone devices that are
+	// not in the account any more.
+	Failed, Throttled, Gone int
 }
 
 // assign does one batch of due assignments. A device that was tried before, and one whose call has an open outcome, is
@@ -276,8 +277,11 @@ func (s *step) call(ctx context.Context, p storage.Profile, rows []storage.Assig
 	for _, a := range written {
 		if a.LastAttempt.Result == string(ResultSuccess) {
 			res.Assigned++
-		} else {
-			res.Failed++
+			continue
+		}
+		res.Failed++
+		if a.LastAttempt.Result == string(ResultThrottled) {
+			res.Throttled++
 		}
 	}
 	for _, a := range rows {

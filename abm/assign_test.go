@@ -32,7 +32,7 @@ func TestThrottledWaitsAsAppleSays(t *testing.T) {
 	w, e, serial := synced(t, 4)
 	require.NoError(t, w.apple.ForceAssignResult(serial, "THROTTLED", 30*time.Hour))
 	res := assignAll(t, e)
-	assert.Equal(t, AssignResult{Due: 4, Asked: 4, Assigned: 3, Failed: 1}, res)
+	assert.Equal(t, AssignResult{Due: 4, Asked: 4, Assigned: 3, Failed: 1, Throttled: 1}, res)
 	a := w.row(t, serial)
 	assert.Equal(t, storage.AssignmentPending, a.State)
 	assert.Equal(t, "THROTTLED", a.LastAttempt.Result)

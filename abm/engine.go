@@ -45,6 +45,7 @@ type gate struct {
 
 	// These are guarded by the engine's mutex.
 	plan    lastPlan
+	older   int64             // the order of the newer rules that were told of
 	drifted map[string]string // by UUID: the keys that were told to differ
 	foreign foreignLease
 }

@@ -195,6 +195,7 @@ func assignAll(t testing.TB, e *Engine) AssignResult {
 		sum.Looked += res.Looked
 		sum.Satisfied += res.Satisfied
 		sum.Failed += res.Failed
+		sum.Throttled += res.Throttled
 		sum.Gone += res.Gone
 		require.Less(t, sum.Due, 1_000_000, "does not come to an end")
 	}

@@ -2,12 +2,15 @@ package abm
 
 import (
 	"context"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/enrollkit/enrollkit/abm/abmtest"
 	"github.com/enrollkit/enrollkit/storage"
@@ -19,16 +22,22 @@ func TestOlderRulesPlanNothingBack(t *testing.T) {
 	const n = 10
 	w := newWorld(t, n)
 	ctx := t.Context()
+	core, logs := observer.New(zap.WarnLevel)
+	w.opts = append(w.opts, WithLogger(zap.New(core)))
 	older, newer := w.ordered(t, 1, staged("old", nil)), w.ordered(t, 2, staged("new", nil))
 	_, err := older.SyncOnce(ctx, acme)
 	require.NoError(t, err)
 	w.settle(t, older)
+	assert.Zero(t, logs.Len())
 	assert.Equal(t, n, w.planned(t, newer))
 	assert.Equal(t, 1, w.kinds(t)["rules_applied"])
 
 	due, err := older.due(ctx, acme)
 	require.NoError(t, err)
 	assert.False(t, due.plan)
+	_, err = older.due(ctx, acme)
+	require.NoError(t, err)
+	assert.Equal(t, 1, logs.FilterMessageSnippet("newer rules").Len(), "told once")
 	_, err = older.PlanOnce(ctx, acme)
 	require.ErrorIs(t, err, ErrOlderRules)
 
@@ -58,6 +67,36 @@ func TestOlderRulesPlanNothingBack(t *testing.T) {
 	cur, err := w.store.GetCursor(ctx, acme)
 	require.NoError(t, err)
 	assert.EqualValues(t, 2, cur.RulesOrder)
+}
+
+// A sweep of an account that was never read is interrupted, and the rules change: its devices are planned anew.
+func TestRulesChangeAfterInterruptedFirstSweep(t *testing.T) {
+	t.Parallel()
+	const n = 5
+	w := newWorld(t, n, abmtest.WithPageLimits(n-1, n-1))
+	ctx := t.Context()
+	pages := 0
+	w.apple.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/server/devices" {
+			return false
+		}
+		if pages++; pages == 2 {
+			rw.WriteHeader(http.StatusBadRequest)
+			return true
+		}
+		return false
+	})
+	_, err := w.ordered(t, 0, staged("a", nil)).SweepOnce(ctx, acme)
+	require.Error(t, err)
+	require.Len(t, w.rows(t), n-1)
+	b := w.ordered(t, 0, staged("b", nil))
+	_, err = b.SyncOnce(ctx, acme)
+	require.NoError(t, err)
+	due, err := b.due(ctx, acme)
+	require.NoError(t, err)
+	assert.True(t, due.plan)
+	w.planned(t, b)
+	assert.Equal(t, map[string]int{"b": n}, w.profiles(t))
 }
 
 // What newer rules leave alone is left alone by the older ones too, in a look and a sweep as well.

@@ -33,6 +33,9 @@ func (e *Engine) rules() (r Rules, err error) {
 // most once in a sync interval.
 func (e *Engine) planAt(cur *storage.Cursor, now time.Time) (time.Time, bool, error) {
 	r, err := e.rules()
+	if err == nil && r.Order < cur.RulesOrder {
+		e.noteOlder(cur.Account, r.Order, cur.RulesOrder)
+	}
 	if err != nil || r.Order < cur.RulesOrder || r.Order == cur.RulesOrder && r.ID == cur.Rules {
 		return time.Time{}, false, err
 	}
@@ -46,6 +49,19 @@ func (e *Engine) planAt(cur *storage.Cursor, now time.Time) (time.Time, bool, er
 		return now, true, nil
 	}
 	return late(cur.Account, g.plan.at, e.s.syncEvery, now), true, nil
+}
+
+// noteOlder says once that the rules of this engine are older than those an account was planned with.
+func (e *Engine) noteOlder(account string, order, planned int64) {
+	g := e.gate(account)
+	e.mu.Lock()
+	told := g.older == planned
+	g.older = planned
+	e.mu.Unlock()
+	if !told {
+		e.log(account).Warn("the account was planned with newer rules; this replica only decides for new devices",
+			zap.Int64("order", order), zap.Int64("planned", planned))
+	}
 }
 
 // severalRules stands for the rules of an account that may have devices planned with several: it is no rules' ID.
@@ -75,7 +91,7 @@ func (s *step) replan(ctx context.Context) (changed int, err error) {
 	if s.rules.Order < cur.RulesOrder {
 		return 0, fmt.Errorf("abm: account %s: %w", s.account, ErrOlderRules)
 	}
-	if cur.Rules != "" && cur.Rules != s.rules.ID {
+	if s.rules.Order > cur.RulesOrder || cur.Rules != "" && cur.Rules != s.rules.ID {
 		// The slots that were taken so far belong to the old rules.
 		s.respread, s.rolloutAt = true, s.e.s.now()
 		defer func() { s.respread = false }()

@@ -85,6 +85,7 @@ func (e *Engine) watch(ctx context.Context, account string) {
 	pause.Reset()
 	wake := e.gate(account).wake
 	failed, first := false, true
+	elsewhere := false // another replica had the lease when we looked last
 	for ctx.Err() == nil {
 		before, _ := e.store.GetAccount(ctx, account) // work reports a store that fails
 		if first {
@@ -94,13 +95,17 @@ func (e *Engine) watch(ctx context.Context, account string) {
 		wait := min(next.Sub(e.s.now()), e.s.poll)
 		switch {
 		case err == nil:
-			failed = false
+			failed, elsewhere = false, false
 			pause.Reset()
 		case ctx.Err() != nil:
 			return
 		case errors.Is(err, storage.ErrLeaseHeld), errors.Is(err, storage.ErrLeaseLost):
 			// Another engine is at it. Jitter keeps the waiting engines apart.
 			wait = e.s.leaseTTL/4 + rand.N(e.s.leaseTTL/4)
+			if !elsewhere {
+				e.log(account).Info("another replica works on the account; waiting for its lease")
+			}
+			elsewhere = true
 		case e.gone(ctx, account):
 			wait = e.s.poll // until Run finds out too
 		default:
@@ -260,7 +265,8 @@ func (s *step) assignDue(ctx context.Context) error {
 		}
 		last = s.head
 		s.log.Info("assignments worked on", zap.Int("due", res.Due), zap.Int("assigned", res.Assigned),
-			zap.Int("satisfied", res.Satisfied), zap.Int("failed", res.Failed), zap.Int("gone", res.Gone))
+			zap.Int("satisfied", res.Satisfied), zap.Int("failed", res.Failed), zap.Int("throttled", res.Throttled),
+			zap.Int("gone", res.Gone))
 		clear(s.profiles) // another process may have learnt or lost a profile
 		clear(s.prints)
 	}
