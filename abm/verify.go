@@ -40,25 +40,25 @@ func (s *step) verifyProfiles(ctx context.Context, inUse map[string]bool) error 
 	return failed
 }
 
-// lose forgets the UUID of a profile that Apple does not know any more.
+// lose forgets the UUID of a profile that Apple does not know any more. Apple may define it with another one, which the
+// devices that have it now have to get too, so all are planned anew: that is written first, as nothing else would tell.
 func (s *step) lose(ctx context.Context, p storage.Profile) error {
 	s.log.Warn("apple does not know the profile any more; defining it again", zap.String("uuid", p.UUID))
+	if _, err := s.observe(ctx, nil, func(cur *storage.Cursor) { cur.Rules = "" }, nil); err != nil {
+		return err
+	}
 	lost := activity.ProfileLost{On: activity.On{Account: s.account}, Fingerprint: p.Fingerprint, ProfileUUID: p.UUID}
 	p.UUID, p.DefinedAt = "", zeroTime
 	return s.putProfile(ctx, p, lost)
 }
 
-// redefine defines a lost profile again. If Apple gives it another UUID than before, the devices have to get that.
+// redefine defines a lost profile again.
 func (s *step) redefine(ctx context.Context, p storage.Profile) error {
 	if err := s.lose(ctx, p); err != nil {
 		return err
 	}
-	fresh, err := s.define(ctx, p.Fingerprint)
-	if err == nil && fresh.UUID == p.UUID {
-		return nil
-	}
-	_, moveErr := s.observe(ctx, nil, func(cur *storage.Cursor) { cur.Rules = "" }, nil) // has all devices planned anew
-	return errors.Join(err, moveErr)
+	_, err := s.define(ctx, p.Fingerprint)
+	return err
 }
 
 // compareProfile tells of the keys in which Apple's content of a profile differs from ours.

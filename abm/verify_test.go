@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/enrollkit/enrollkit/abm/abmtest"
 	"github.com/enrollkit/enrollkit/activity"
 	"github.com/enrollkit/enrollkit/storage"
 )
@@ -92,12 +93,13 @@ func TestSweepFindsLostProfile(t *testing.T) {
 			assert.Equal(t, 2, w.kinds(t)["profile_defined"])
 			due, err := e.due(t.Context(), acme)
 			require.NoError(t, err)
-			assert.Equal(t, other, due.plan)
-			if !other {
-				return
-			}
+			assert.True(t, due.plan)
 			changed, err := e.PlanOnce(t.Context(), acme)
 			require.NoError(t, err)
+			if !other {
+				assert.Zero(t, changed)
+				return
+			}
 			assert.Equal(t, n, changed)
 			assert.Equal(t, map[storage.AssignmentState]int{storage.AssignmentAssigned: n}, w.states(t), "looked at before they are asked for")
 		})
@@ -116,4 +118,26 @@ func TestIsDefault(t *testing.T) {
 	} {
 		assert.Equal(t, tt.want, isDefault(tt.key, tt.value), tt)
 	}
+}
+
+// A profile that is found to be lost when it is assigned may get another UUID: the devices that have the old one are to get
+// that as well.
+func TestProfileLostInAssignment(t *testing.T) {
+	t.Parallel()
+	w, e, _ := synced(t, 5)
+	w.settle(t, e)
+	require.NoError(t, w.apple.AddDevices(w.server, w.apple.RandomDevices(1)...))
+	_, err := e.SyncOnce(t.Context(), acme)
+	require.NoError(t, err)
+	_, err = w.apple.SetFault(abmtest.Fault{Kind: abmtest.FaultProfileLost, Count: 1})
+	require.NoError(t, err)
+	_, err = e.AssignOnce(t.Context(), acme)
+	require.NoError(t, err)
+	assert.Equal(t, 1, w.kinds(t)["profile_lost"])
+	due, err := e.due(t.Context(), acme)
+	require.NoError(t, err)
+	assert.True(t, due.plan)
+	changed, err := e.PlanOnce(t.Context(), acme)
+	require.NoError(t, err)
+	assert.Equal(t, 5, changed)
 }
