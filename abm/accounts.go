@@ -99,7 +99,7 @@ func (a *Accounts) SetBaseURL(ctx context.Context, account, baseURL string) erro
 
 // Delete removes an account with all that is kept for it: key pairs, token, inventory, assignments, profiles and
 // nanodep's state. Enrollments, runs and activities stay. An engine that works on the account stops at its next write,
-// which fails. It asks nothing of Apple: devices keep the profile they have there. Deleting an account that does not
+// which fails, also when the account was created again by then. It asks nothing of Apple: devices keep the profile they have there. Deleting an account that does not
 // exist is no error.
 func (a *Accounts) Delete(ctx context.Context, name string) error {
 	devices, _, err := a.store.CountDevices(ctx, name)
@@ -111,6 +111,11 @@ func (a *Accounts) Delete(ctx context.Context, name string) error {
 		return fmt.Errorf("abm: delete account: %w", err)
 	}
 	a.forget(name)
+	if leaser, ok := a.store.(storage.Leaser); ok {
+		if err := revokeLease(ctx, leaser, name); err != nil {
+			return fmt.Errorf("abm: delete account: lease: %w", err)
+		}
+	}
 	return nil
 }
 

@@ -27,6 +27,8 @@ type watchful struct {
 
 	mu       sync.Mutex
 	needless []string
+	hook     func() // called once, before the request that is so many after the next
+	after    int
 }
 
 func (w *watchful) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -37,6 +39,19 @@ func (w *watchful) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Host, r.TLS = r.URL.Host, new(tls.ConnectionState)
 	if r.Body == nil {
 		r.Body = http.NoBody
+	}
+	w.mu.Lock()
+	hook := w.hook
+	if hook != nil {
+		if w.after--; w.after >= 0 {
+			hook = nil
+		} else {
+			w.hook = nil
+		}
+	}
+	w.mu.Unlock()
+	if hook != nil {
+		hook()
 	}
 	if r.URL.Path == "/profile/devices" && r.Method == http.MethodPost {
 		if err := w.note(r); err != nil {
@@ -141,7 +156,11 @@ func (m *turmoil) astray() string {
 				}
 				continue
 			}
-			switch p, err := m.store.GetProfile(m.t.Context(), account, m.printOf(d.SerialNumber)); {
+			print, why := m.printOf(d.SerialNumber, a)
+			if why != "" {
+				return fmt.Sprintf("%s in %s %s: %+v", d.SerialNumber, account, why, a)
+			}
+			switch p, err := m.store.GetProfile(m.t.Context(), account, print); {
 			case row.Serial == "" || !row.Present():
 				return fmt.Sprintf("%s is in %s, but not known there", d.SerialNumber, account)
 			case err != nil || p.UUID == "":
@@ -158,11 +177,18 @@ func (m *turmoil) astray() string {
 	return ""
 }
 
-// printOf is the fingerprint of the profile that a device shall have.
-func (m *turmoil) printOf(serial string) string {
+// printOf is the fingerprint of the profile that a device shall have, or why its assignment cannot be right.
+func (m *turmoil) printOf(serial string, a storage.Assignment) (print, why string) {
 	f, err := testProfile([]string{"A", "B", "C"}[wantedOf(m.rules.Load(), serial)]).Fingerprint()
 	require.NoError(m.t, err)
-	return f.String()
+	if a.Deferred == "" {
+		return f.String(), ""
+	}
+	r := m.rolloutOf(m.rules.Load())
+	if r == nil || r.covers(serial, f.String()) || a.Deferred != f.String() || a.Profile == a.Deferred {
+		return "", "is deferred wrongly"
+	}
+	return a.Profile, ""
 }
 
 // verify checks what must hold at the end of all.
@@ -175,7 +201,10 @@ func (m *turmoil) verify() {
 				continue
 			}
 			// What counts is what the device gets.
-			p, err := m.store.GetProfile(m.t.Context(), account, m.printOf(d.SerialNumber))
+			a, err := m.store.GetAssignment(m.t.Context(), account, d.SerialNumber)
+			require.NoError(m.t, err)
+			print, _ := m.printOf(d.SerialNumber, a)
+			p, err := m.store.GetProfile(m.t.Context(), account, print)
 			require.NoError(m.t, err)
 			got, err := m.apple.ActivationRecord(d.SerialNumber)
 			if assert.NoError(m.t, err, "%s in %s boots", d.SerialNumber, account) {
@@ -200,6 +229,9 @@ func (m *turmoil) verifyActivities(account string) {
 			storage.Page{After: after, Limit: storage.MaxPageSize})
 		require.NoError(t, err)
 		for _, a := range acts {
+			if a.Kind == "account_deleted" {
+				clear(all)
+			}
 			if a.Serial != "" {
 				all[a.Serial] = m.play(all[a.Serial], a)
 			}

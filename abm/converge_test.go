@@ -41,20 +41,32 @@ type turmoil struct {
 	servers map[string]*abmtest.MDMServer // of ours, by account
 	foreign *abmtest.MDMServer
 	rules   atomic.Int64 // which rules are in force
-	ordered int64        // 1 if the rules are ordered, 0 if the last ones win
+	staged  bool
+	ordered int64 // 1 if the rules are ordered, 0 if the last ones win
 	watch   *watchful
 	engine  *Engine
+	others  []*Engine // replicas with older rules, and with clocks that are wrong
+	accts   *Accounts
 	log     []string // what happened, for a failure
 }
 
 func newTurmoil(t *testing.T, seed uint64) *turmoil {
 	m := &turmoil{t: t, rnd: rand.New(rand.NewPCG(seed, 1)), servers: make(map[string]*abmtest.MDMServer)}
 	m.ordered = int64(seed % 2)
-	m.world = newWorldAt(t, nil, 15, abmtest.WithSeed(seed), abmtest.WithPageLimits(5, 5), abmtest.WithClock(time.Now))
+	m.staged = seed%4 >= 2
+	devices, page := 15, 5
+	if seed%7 == 3 {
+		devices = 0
+	}
+	if seed%5 == 2 {
+		page = 1
+	}
+	m.world = newWorldAt(t, nil, devices, abmtest.WithSeed(seed), abmtest.WithPageLimits(page, page), abmtest.WithClock(time.Now))
 	m.watch = &watchful{apple: m.apple}
 	m.opts = append(m.opts, WithTransport(m.watch), WithTimeout(20*time.Second), WithMaxFailures(5))
 	accts, err := NewAccounts(m.store, m.sealer, m.opts...)
 	require.NoError(t, err)
+	m.accts = accts
 	second, err := m.apple.AddMDMServer("Second")
 	require.NoError(t, err)
 	m.account(t, accts, beta, second)
@@ -66,20 +78,44 @@ func newTurmoil(t *testing.T, seed uint64) *turmoil {
 }
 
 // restart puts a new engine in the place of the old one, whose memory is lost.
-func (m *turmoil) restart() { m.engine = m.engineWith(m.store) }
+func (m *turmoil) restart() {
+	m.engine = m.engineWith(m.store, 0)
+	m.others = []*Engine{
+		m.engineWith(m.store, -1),
+		m.engineWith(m.store, 0, off(5*time.Hour)),
+		m.engineWith(m.store, 0, off(-3*time.Hour)),
+	}
+}
 
-func (m *turmoil) engineWith(store Store) *Engine {
+// off is a clock that is wrong.
+func off(by time.Duration) Option {
+	return WithClock(func() time.Time { return time.Now().Add(by) })
+}
+
+// engineWith returns an engine on a store, with rules that are behind those in force.
+func (m *turmoil) engineWith(store Store, behind int64, opts ...Option) *Engine {
 	profiles := []Decision{{Profile: testProfile("A")}, {Profile: testProfile("B")}, {Profile: testProfile("C")}}
+	rules := func() int64 { return max(m.rules.Load()+behind, 0) }
 	r, err := ForEach(func() Rules {
-		n := m.rules.Load()
+		n := rules()
 		return Rules{ID: fmt.Sprint("rules ", n%4), Order: n * m.ordered}
 	}, func(_ context.Context, d storage.Device) Decision {
-		return profiles[wantedOf(m.rules.Load(), d.Serial)]
+		dec := profiles[wantedOf(rules(), d.Serial)]
+		dec.Rollout = m.rolloutOf(rules())
+		return dec
 	})
 	require.NoError(m.t, err)
-	e, err := New(store, m.sealer, r, m.opts...)
+	e, err := New(store, m.sealer, r, append(slices.Clone(m.opts), opts...)...)
 	require.NoError(m.t, err)
 	return e
+}
+
+// rolloutOf is how the rules bring their profile to the devices.
+func (m *turmoil) rolloutOf(rules int64) *Rollout {
+	if !m.staged {
+		return nil
+	}
+	return []*Rollout{nil, {Percent: 50}, {Percent: 100, PerHour: 2}, {Percent: 30, PerHour: 60}, {}}[rules%5]
 }
 
 // wantedOf is which profile the rules give to a serial: three sets of rules give all the same one, a fourth two.
@@ -113,7 +149,10 @@ func (m *turmoil) say(format string, args ...any) {
 
 // happen lets one thing happen.
 func (m *turmoil) happen() {
-	switch n := m.rnd.IntN(20); {
+	if len(m.apple.Devices(0, 0)) == 0 {
+		require.NoError(m.t, m.apple.AddDevices(m.server, m.apple.RandomDevices(1)...))
+	}
+	switch n := m.rnd.IntN(24); {
 	case n < 7:
 		m.administer()
 	case n < 9:
@@ -129,6 +168,10 @@ func (m *turmoil) happen() {
 		m.say("rules %d", m.rules.Add(1))
 	case n < 16:
 		m.crash()
+	case n < 18:
+		m.work(m.others[m.rnd.IntN(len(m.others))])
+	case n < 19:
+		m.recreate()
 	default:
 		m.work(m.engine)
 	}
@@ -226,12 +269,38 @@ func (m *turmoil) fault() {
 func (m *turmoil) crash() {
 	dying := &crashStore{Store: m.store, at: 1 + m.rnd.IntN(40), after: m.rnd.IntN(2) == 0}
 	m.say("an engine that dies at call %d, after=%t", dying.at, dying.after)
-	e := m.engineWith(dying)
+	var opts []Option
+	if m.rnd.IntN(3) == 0 {
+		opts = append(opts, off(2*time.Hour)) // its lease lasts longer than it should
+	}
+	e := m.engineWith(dying, 0, opts...)
 	for range 4 {
 		m.work(e)
 	}
 	m.restart()
 	time.Sleep(4 * time.Minute) // its leases and open calls run out
+}
+
+// recreate deletes an account and creates it again, at once or while the engine waits for Apple's answer.
+func (m *turmoil) recreate() {
+	name := []string{acme, beta}[m.rnd.IntN(2)]
+	again := func() {
+		m.say("%s deleted and created again", name)
+		m.apple.ClearFaults()
+		m.apple.SetTermsSigned(true)
+		require.NoError(m.t, m.accts.Delete(m.t.Context(), name))
+		m.account(m.t, m.accts, name, m.servers[name])
+	}
+	if m.rnd.IntN(2) == 0 {
+		again()
+		return
+	}
+	m.watch.mu.Lock()
+	m.watch.hook, m.watch.after = again, m.rnd.IntN(4)
+	m.watch.mu.Unlock()
+	for range 4 {
+		m.work(m.engine)
+	}
 }
 
 // work lets an engine do one of its steps for one account.
@@ -268,7 +337,7 @@ func (m *turmoil) settle() {
 	running, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- m.engine.Run(running) }()
-	const rounds = 16 * 24 // a throttle may have been put off for a week twice
+	const rounds = 20 * 24 // a throttle may have been put off for a week twice
 	for round := range rounds {
 		time.Sleep(time.Hour)
 		synctest.Wait()

@@ -122,3 +122,29 @@ func (w *world) checkStays(t *testing.T, devices int) {
 	_, err = w.store.GetRun(ctx, "R")
 	require.NoError(t, err)
 }
+
+// An account is deleted and created again while the engine reads its list: what it has read is of the old one, and is not
+// written to the new one.
+func TestRecreateWhileWorking(t *testing.T) {
+	t.Parallel()
+	w, _, _ := synced(t, 30)
+	ctx := t.Context()
+	accts, err := NewAccounts(w.store, w.sealer, w.opts...)
+	require.NoError(t, err)
+	var done atomic.Bool
+	w.opts = append(w.opts, WithTransport(&hookTransport{next: direct{w.apple}, path: "/server/devices", do: func() {
+		if !done.Swap(true) {
+			require.NoError(t, accts.Delete(ctx, acme))
+			w.account(t, accts, acme, w.server)
+		}
+	}}))
+	e := w.engine(t)
+	_, err = e.SweepOnce(ctx, acme)
+	require.ErrorIs(t, err, storage.ErrLeaseLost)
+	present, left, err := w.store.CountDevices(ctx, acme)
+	require.NoError(t, err)
+	assert.Zero(t, present+left)
+	_, err = e.SyncOnce(ctx, acme)
+	require.NoError(t, err)
+	assert.Len(t, w.rows(t), 30)
+}

@@ -2,6 +2,7 @@ package abm
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -73,20 +74,45 @@ func (e *Engine) lease(ctx context.Context, account string) (held, error) {
 	}}, nil
 }
 
+// revokeLease takes the lease of an account from whoever has it: nothing can be written under it any more.
+func revokeLease(ctx context.Context, store storage.Leaser, account string) error {
+	name, err := leaseName(account), error(nil)
+	for range maxConflicts {
+		var l storage.Lease
+		if l, err = store.GetLease(ctx, name); errors.Is(err, storage.ErrNotFound) {
+			return nil
+		}
+		if err == nil {
+			l, err = store.AcquireLease(ctx, name, "revoke/"+rand.Text(), l.ExpiresAt, time.Second)
+		}
+		if err == nil {
+			return store.ReleaseLease(ctx, l)
+		}
+		if !errors.Is(err, storage.ErrLeaseHeld) { // its holder has renewed it meanwhile
+			break
+		}
+	}
+	return err
+}
+
 // foreignLease is a lease of another engine, as it was seen first.
 type foreignLease struct {
 	lease storage.Lease
 	since time.Time
 }
 
-// takeOver takes a lease that ends later than any engine could have asked for, if it was not renewed for as long as three
-// leases last: an engine whose clock was far ahead has taken it, and died. Without this nobody would work on the
-// account until then. Clocks are not compared but for the suspicion: what counts is that the lease does not change.
+// maxLeaseTTL is the longest that a lease may be asked for, by any engine.
+const maxLeaseTTL = time.Hour
+
+// takeOver takes a lease that ends later than any engine could have asked for, if it was not renewed for as long as the
+// longest lease lasts: an engine whose clock was far ahead has taken it, and died. Without this nobody would work on the
+// account until then. Neither the clocks nor the settings of other engines count, but for the suspicion: what counts is that
+// the lease does not change.
 // It returns held, the reason why there is a question, if the lease has to be respected.
 func (e *Engine) takeOver(ctx context.Context, account, name string, held error) (storage.Lease, error) {
 	l, err := e.store.GetLease(ctx, name)
 	now := e.s.now()
-	if err != nil || l.ExpiresAt.Sub(now) <= e.s.leaseTTL+maxSkew {
+	if err != nil || l.ExpiresAt.Sub(now) <= maxLeaseTTL+maxSkew {
 		return storage.Lease{}, held
 	}
 	g := e.gate(account)
@@ -96,7 +122,7 @@ func (e *Engine) takeOver(ctx context.Context, account, name string, held error)
 	}
 	waited := now.Sub(g.foreign.since)
 	e.mu.Unlock()
-	if waited < 3*e.s.leaseTTL {
+	if waited < maxLeaseTTL {
 		return storage.Lease{}, held
 	}
 	e.log(account).Warn("taking over a lease that nobody renews and that ends too late: was a clock wrong?",

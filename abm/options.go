@@ -202,8 +202,12 @@ func WithOwner(name string) Option {
 	}
 }
 
-// WithLeaseTTL sets how long the lease of an account outlives an engine that died. The default is one minute.
+// WithLeaseTTL sets how long the lease of an account outlives an engine that died: at most an hour. The default is one
+// minute.
 func WithLeaseTTL(d time.Duration) Option {
+	if d > maxLeaseTTL {
+		return func(*settings) error { return errors.New("abm: WithLeaseTTL: want at most an hour") }
+	}
 	return positive("WithLeaseTTL", d, func(s *settings) { s.leaseTTL = d })
 }
 

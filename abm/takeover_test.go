@@ -12,7 +12,7 @@ import (
 	"github.com/enrollkit/enrollkit/storage"
 )
 
-// An engine whose clock is far ahead takes a lease and dies: the others wait for three leases, not for a year.
+// An engine whose clock is far ahead takes a lease and dies: the others wait for an hour, not for a year.
 func TestLeaseFromTheFutureIsTakenOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -21,7 +21,7 @@ func TestLeaseFromTheFutureIsTakenOver(t *testing.T) {
 		l, err := w.store.AcquireLease(t.Context(), leaseName(acme), "dead", ahead, time.Minute)
 		require.NoError(t, err)
 		stopA, stopB := startEngine(t, w.engine(t)), startEngine(t, w.engine(t))
-		time.Sleep(150 * time.Second)
+		time.Sleep(59 * time.Minute)
 		synctest.Wait()
 		assert.Zero(t, w.apple.Stats().Calls["POST /server/devices"], "it may be alive")
 		time.Sleep(30 * time.Minute)
@@ -61,5 +61,29 @@ func TestLeaseThatIsRenewedIsRespected(t *testing.T) {
 		require.NoError(t, w.store.ReleaseLease(t.Context(), l))
 		_, err = e.SyncOnce(t.Context(), acme)
 		require.NoError(t, err)
+	})
+}
+
+// One that lasts longer than ours do is respected as well: replicas may have other settings.
+func TestLongerLeaseIsRespected(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorldAt(t, nil, 5)
+		l, err := w.store.AcquireLease(t.Context(), leaseName(acme), "alive", time.Now(), time.Hour)
+		require.NoError(t, err)
+		e, behind := w.engine(t), w.engine(t, off(-5*time.Hour))
+		for range 10 {
+			for range 60 {
+				time.Sleep(20 * time.Second)
+				_, err = e.SyncOnce(t.Context(), acme)
+				require.ErrorIs(t, err, storage.ErrLeaseHeld)
+				_, err = behind.SyncOnce(t.Context(), acme)
+				require.ErrorIs(t, err, storage.ErrLeaseHeld)
+			}
+			l, err = w.store.RenewLease(t.Context(), l, time.Now(), time.Hour)
+			require.NoError(t, err, "it was taken over")
+		}
+		_, err = newSettings([]Option{WithLeaseTTL(time.Hour + 1)})
+		require.ErrorContains(t, err, "WithLeaseTTL")
 	})
 }
