@@ -52,6 +52,13 @@ func (s *step) sweep(ctx context.Context) (res SyncResult, err error) {
 	ctx, end := s.traceSync(ctx, kindSweep)
 	defer func() { end(res, err) }()
 	res.Full = true
+	if cur, err := s.cursor(ctx); err != nil {
+		return res, err
+	} else if cur.Version == 0 { // which rules the devices are planned with must be known before they are
+		if _, err := s.observe(ctx, nil, func(*storage.Cursor) {}, nil); err != nil {
+			return res, err
+		}
+	}
 	if err := s.refreshDetail(ctx); err != nil {
 		return res, err
 	}
