@@ -177,6 +177,27 @@ func TestRolloutByHour(t *testing.T) {
 	}
 }
 
+// A replica with older rules, which has new devices planned anew, does not make the slots of the roll-out before stay.
+func TestRolloutIsRespreadAfterOlderRules(t *testing.T) {
+	t.Parallel()
+	const n = 48
+	w := newWorld(t, n)
+	e := w.ordered(t, 1, staged("v1", nil))
+	_, err := e.SyncOnce(t.Context(), acme)
+	require.NoError(t, err)
+	w.settle(t, e)
+	_, err = w.ordered(t, 2, staged("v2", &Rollout{Percent: 100, PerHour: 1})).PlanOnce(t.Context(), acme)
+	require.NoError(t, err)
+	require.NoError(t, w.apple.AddDevices(w.server, w.apple.RandomDevices(1)...))
+	_, err = e.SyncOnce(t.Context(), acme)
+	require.NoError(t, err)
+	_, err = w.ordered(t, 3, staged("v2", &Rollout{Percent: 100, PerHour: 48})).PlanOnce(t.Context(), acme)
+	require.NoError(t, err)
+	for _, a := range w.rows(t) {
+		assert.Less(t, a.NextAttemptAt.Sub(w.clock.Now()), 70*time.Minute, a.Serial)
+	}
+}
+
 // Other rules take the slots anew: what waited for the old ones does not have to wait any more, nor the next roll-out.
 func TestRolloutIsRespread(t *testing.T) {
 	t.Parallel()
