@@ -138,7 +138,8 @@ type ExplainedRule struct {
 // ExplainedAssignment is what was tried and what came of it.
 type ExplainedAssignment struct {
 	State storage.AssignmentState `json:"state"`
-	// WantedSince is when the wanted profile was decided, WantedReason what the rules said then; zero if that is not known.
+	// WantedSince is when the wanted profile, or that none is wanted, was decided, WantedReason what the rules said then; zero if
+	// that is not known.
 	WantedSince   time.Time `json:"wanted_since,omitzero"`
 	WantedReason  string    `json:"wanted_reason,omitempty"`
 	NextAttemptAt time.Time `json:"next_attempt_at,omitzero"`

@@ -87,7 +87,7 @@ func (f *facts) find() finding {
 		return finding{verdict: VerdictDeferred, rest: "nothing happens before the roll-out comes to the device, or the rules change",
 			summary: "the roll-out of " + f.deferredName() + " has not come to it yet"}
 	case f.row.Profile == "":
-		return finding{verdict: VerdictNothingWanted, summary: "no profile is wanted for it", rest: restQuiet}
+		return f.leftAlone()
 	}
 	switch f.row.State {
 	case storage.AssignmentSatisfied:
@@ -109,6 +109,27 @@ func (f *facts) find() finding {
 	}
 	return finding{verdict: VerdictUnscheduled, rest: restQuiet, do: []string{"Use a version of the program that knows this state."},
 		summary: fmt.Sprintf("its assignment has a state that this version does not know: %s", orWords(clip(string(f.row.State)), "none"))}
+}
+
+// leftAlone says why nothing is wanted: as the rules say now or, if they cannot be asked, as they said when that was decided.
+func (f *facts) leftAlone() finding {
+	reason := f.decided.Reason
+	if f.ruling != nil && f.ruling.err == nil && f.ruling.print == "" {
+		reason = f.ruling.why
+	}
+	g := finding{verdict: VerdictNothingWanted, summary: "no profile is wanted for it", rest: restQuiet}
+	if reason != "" {
+		g.summary += " (" + clip(reason) + ")"
+	}
+	g.why = []string{fmt.Sprintf("the rules see a device of family %q and model %q", clip(f.dev.Family), clip(f.dev.Model))}
+	if reason == noRule || reason == "" && (f.ruling == nil || f.ruling.print == "") { // else a rule means it
+		g.do = []string{"If it shall have a profile, add a rule that applies to it."}
+		if f.dev.Family == "" {
+			g.do[0] = "If it shall have a profile, add a rule by its model or serial number: Apple's record names no family, " +
+				"so no rule by family applies until Apple completes it."
+		}
+	}
+	return g
 }
 
 func (f *facts) unseen() finding {

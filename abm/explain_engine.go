@@ -124,11 +124,11 @@ func (e *Engine) facts(ctx context.Context, account, serial string, now time.Tim
 	return f, ctx.Err()
 }
 
-// decided finds when and why the profile that f's row wants was decided. It is not known if the store keeps no activities, or
-// not so long.
+// decided finds when and why it was decided what f's row wants, which may be nothing. It is not known if the store keeps no
+// activities, or not so long.
 func (e *Engine) decided(ctx context.Context, f *facts) error {
 	store, ok := e.store.(storage.ActivityStore)
-	if !ok || f.row.Profile == "" {
+	if !ok || !f.planned {
 		return nil
 	}
 	acts, _, err := store.ListActivities(ctx, storage.ActivityFilter{

@@ -33,7 +33,7 @@ func ExampleEngine_Explain() {
 	fmt.Println(x.Accounts[0].Do[0])
 	// Output:
 	// nothing_wanted
-	// No profile is wanted for it.
+	// No profile is wanted for it (all devices).
 	// Nothing happens unless Apple's record of the device or the rules change.
 	// Download a new server token of the MDM server of account acme from Apple's portal and import it into account acme.
 }

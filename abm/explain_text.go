@@ -46,7 +46,7 @@ func (x *AccountExplanation) write(b *strings.Builder, now time.Time) {
 	fmt.Fprintf(b, "  next: %s\n", x.Next)
 	list(b, "do", x.Do)
 	if d := x.Device; d != nil {
-		field(b, "device", strings.Join(nonEmpty(d.Model, d.Family, d.OS), ", "))
+		field(b, "device", fmt.Sprintf("model %q, family %q, OS %q", clip(d.Model), clip(d.Family), clip(d.OS)))
 		field(b, "seen", "first "+at(d.FirstSeenAt, now)+", last change "+at(d.ChangedAt, now))
 	}
 	if p := x.Wanted; p != nil {
@@ -56,7 +56,11 @@ func (x *AccountExplanation) write(b *strings.Builder, now time.Time) {
 		field(b, "deferred", p.words())
 	}
 	if r := x.Rule; r != nil {
-		field(b, "rule", r.words())
+		words := r.words()
+		if a := x.Assignment; a != nil && r.Error != "" && a.WantedReason != "" {
+			words = fmt.Sprintf("was %q when it was decided, %s; %s", clip(a.WantedReason), at(a.WantedSince, now), words)
+		}
+		field(b, "rule", words)
 	}
 	if a := x.Assignment; a != nil {
 		field(b, "state", fmt.Sprintf("%s; failures %d, throttles %d", a.State, a.Failures, a.Throttles))
@@ -114,14 +118,4 @@ func field(b *strings.Builder, name, value string) {
 	if value != "" {
 		fmt.Fprintf(b, "  %s: %s\n", name, value)
 	}
-}
-
-func nonEmpty(values ...string) []string {
-	var out []string
-	for _, v := range values {
-		if v != "" {
-			out = append(out, clip(v))
-		}
-	}
-	return out
 }

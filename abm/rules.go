@@ -49,6 +49,9 @@ type staticRule struct {
 	decision                                  Decision
 }
 
+// noRule is the reason of a StaticResolver that leaves a device alone for want of a rule; Explain has advice about that.
+const noRule = "no rule applies"
+
 type set map[string]bool
 
 func (s set) allows(v string) bool { return s == nil || s[v] }
@@ -146,5 +149,5 @@ func (s *StaticResolver) decide(d *storage.Device) Decision {
 			return r.decision
 		}
 	}
-	return Decision{Reason: "no rule applies"}
+	return Decision{Reason: noRule}
 }
