@@ -19,6 +19,7 @@ type result struct {
 	allocs uint64
 	peak   uint64 // the most of the heap that was in use, garbage included, above what was there before
 	kept   uint64 // what the heap holds after it, above what was there before: the memory store
+	beside uint64 // the most that a garbage collection found in use, above what is kept: what the work itself needs
 }
 
 // measure does work once, which must be done for n devices.
@@ -30,7 +31,7 @@ func measure(n int, work func() (int, error)) (result, error) {
 	start, startCPU := time.Now(), cpuTime()
 	got, err := work()
 	took, cpu := time.Since(start), cpuTime()-startCPU
-	peak := stop()
+	peak, live := stop()
 	runtime.ReadMemStats(&after)
 	if err == nil && got != n {
 		err = fmt.Errorf("%d devices instead of %d", got, n)
@@ -39,11 +40,11 @@ func measure(n int, work func() (int, error)) (result, error) {
 		return result{}, err
 	}
 	runtime.GC()
-	kept := heapInUse()
+	kept, _ := heapInUse()
 	base := before.HeapAlloc
 	return result{
 		time: took, cpu: cpu, bytes: after.TotalAlloc - before.TotalAlloc, allocs: after.Mallocs - before.Mallocs,
-		peak: max(peak, base) - base, kept: max(kept, base) - base,
+		peak: max(peak, base) - base, kept: max(kept, base) - base, beside: max(live, kept) - kept,
 	}, nil
 }
 
@@ -57,10 +58,11 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-func heapInUse() uint64 {
-	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+// heapInUse returns what is on the heap, garbage included, and what of it was in use when garbage was collected last.
+func heapInUse() (all, live uint64) {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
-	return sample[0].Value.Uint64()
+	return sample[0].Value.Uint64(), sample[1].Value.Uint64()
 }
 
 // warmUp makes the system give this process the memory that work for n devices may need. A virtual machine takes its time for
@@ -73,24 +75,33 @@ func warmUp(n int) {
 	}
 }
 
-// watchHeap samples the heap until stop is called, which returns the most it saw.
-func watchHeap() (stop func() uint64) {
-	done, peak := make(chan struct{}), make(chan uint64)
+// watchHeap samples the heap until stop is called, which returns the most it saw of both.
+func watchHeap() (stop func() (all, live uint64)) {
+	done, peak := make(chan struct{}), make(chan [2]uint64)
 	go func() {
-		highest := heapInUse()
+		var highest [2]uint64
+		look := func() {
+			all, live := heapInUse()
+			highest[0], highest[1] = max(highest[0], all), max(highest[1], live)
+		}
 		tick := time.NewTicker(2 * time.Millisecond)
 		defer tick.Stop()
 		for {
 			select {
 			case <-tick.C:
-				highest = max(highest, heapInUse())
+				look()
 			case <-done:
-				peak <- max(highest, heapInUse())
+				look()
+				peak <- highest
 				return
 			}
 		}
 	}()
-	return func() uint64 { close(done); return <-peak }
+	return func() (all, live uint64) {
+		close(done)
+		most := <-peak
+		return most[0], most[1]
+	}
 }
 
 // medians returns the median of each figure.
@@ -102,6 +113,7 @@ func medians(rs []result) result {
 		allocs: median(rs, func(r result) uint64 { return r.allocs }),
 		peak:   median(rs, func(r result) uint64 { return r.peak }),
 		kept:   median(rs, func(r result) uint64 { return r.kept }),
+		beside: median(rs, func(r result) uint64 { return r.beside }),
 	}
 }
 
