@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/enrollkit/enrollkit/activity"
 	"github.com/enrollkit/enrollkit/storage"
@@ -211,6 +212,17 @@ func (a *Accounts) cached(acct storage.Account) *Client {
 		return nil
 	}
 	return c.client
+}
+
+// heldUntil returns until when the client of acct in this process holds all calls back; zero if it does not, or there is none.
+func (a *Accounts) heldUntil(acct storage.Account) time.Time {
+	a.mu.Lock()
+	c := a.cached(acct)
+	a.mu.Unlock()
+	if c == nil {
+		return time.Time{}
+	}
+	return c.breaker.heldUntil()
 }
 
 func (a *Accounts) baseURL(acct storage.Account) string {

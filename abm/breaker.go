@@ -156,6 +156,20 @@ func (b *breaker) admit(op string) (ticket, error) {
 	return ticket{op: op, own: own.enter(), account: b.account.enter()}, nil
 }
 
+// heldUntil returns until when all calls are held back; zero if they are not. Those of one operation alone do not count.
+func (b *breaker) heldUntil() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	if now.Before(b.pausedUntil) {
+		return b.pausedUntil
+	}
+	if b.account.cause != nil && now.Before(b.account.until) {
+		return b.account.until
+	}
+	return time.Time{}
+}
+
 // done takes what came of a ticket. That a caller has left, or such, says nothing.
 func (b *breaker) done(t ticket, err error) {
 	b.mu.Lock()

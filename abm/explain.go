@@ -82,11 +82,14 @@ const (
 
 // ExplainedHealth is how the account stands with Apple.
 type ExplainedHealth struct {
-	Health         storage.Health `json:"health"`
-	Reason         string         `json:"reason,omitempty"`
-	Since          time.Time      `json:"since,omitzero"`
-	LastOKAt       time.Time      `json:"last_ok_at,omitzero"`
-	TokenExpiresAt time.Time      `json:"token_expires_at,omitzero"`
+	Health   storage.Health `json:"health"`
+	Reason   string         `json:"reason,omitempty"`
+	Since    time.Time      `json:"since,omitzero"`
+	LastOKAt time.Time      `json:"last_ok_at,omitzero"`
+	// RetryAt is until when calls to Apple are held back, as Apple asked to wait or does not answer; zero if they are not. Only the
+	// engine that works on the account knows: in another process it is zero, and Reason says what Apple asked for.
+	RetryAt        time.Time `json:"retry_at,omitzero"`
+	TokenExpiresAt time.Time `json:"token_expires_at,omitzero"`
 }
 
 // ExplainedInventory is how old the knowledge of the account's devices is.

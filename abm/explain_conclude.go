@@ -16,6 +16,8 @@ type facts struct {
 	every   time.Duration // how often the account should be synced
 	acct    storage.Account
 	detail  *AccountDetail
+	host    string         // of Apple's service
+	retryAt time.Time      // until when calls are held back; zero if they are not, or it is not known
 	cursor  storage.Cursor // Version 0: never read
 	dev     storage.Device
 	seen    bool // dev is one
@@ -292,6 +294,10 @@ func (f *facts) conclude() AccountExplanation {
 	}
 	x.advise(g.do...)
 	f.next(&x, g, why, planAnew && !away)
+	if outage, wait := f.unreachable(); outage != "" && why == "" && !away {
+		x.Next += " " + sentence(outage)
+		x.advise(wait)
+	}
 	if x.Inventory.Late && why == "" && f.acct.Health != storage.HealthUnreachable && !away {
 		x.advise("See that an engine runs and comes to account " + f.acct.Name + ".")
 	}
@@ -333,8 +339,5 @@ func (f *facts) next(x *AccountExplanation, g finding, held string, planAnew boo
 			when = "as soon as an engine comes to it, due since " + when
 		}
 		x.Next = sentence(g.act + ": " + when)
-		if f.acct.Health == storage.HealthUnreachable {
-			x.Next += " Apple has given no usable answer since " + at(f.acct.HealthSince, f.now) + ", and is tried again until it does."
-		}
 	}
 }

@@ -216,6 +216,7 @@ func checkConclusion(t *testing.T, f *facts, good map[string]bool) {
 
 func TestConcludeInWords(t *testing.T) {
 	t.Parallel()
+	const outage = "Nothing about the outage, unless it lasts: then check the network path from this machine to Apple, and Apple's system status."
 	for name, tt := range map[string]struct {
 		change        func(*facts)
 		verdict       Verdict
@@ -249,7 +250,24 @@ func TestConcludeInWords(t *testing.T) {
 			"It waits for profile aaaaaaaaaaaa.", "Apple is asked to assign the profile: 2026-11-24 15:00 UTC (in 2 hours).", nil},
 		"unreachable": {func(f *facts) { f.acct.Health = storage.HealthUnreachable }, VerdictWaiting, "It waits for profile aaaaaaaaaaaa.",
 			"Apple is asked to assign the profile: 2026-11-24 15:00 UTC (in 2 hours). " +
-				"Apple has given no usable answer since 2026-11-24 12:00 UTC (60 minutes ago), and is tried again until it does.", nil},
+				"Apple has given no usable answer since 2026-11-24 12:00 UTC (60 minutes ago), and is tried again until it does.", []string{outage}},
+		"refused": {func(f *facts) {
+			f.acct.Health, f.acct.HealthReason, f.host = storage.HealthUnreachable, "abm: SyncDevices: connection refused", "apple.test"
+		}, VerdictWaiting, "It waits for profile aaaaaaaaaaaa.",
+			"Apple is asked to assign the profile: 2026-11-24 15:00 UTC (in 2 hours). Apple has given no usable answer since " +
+				"2026-11-24 12:00 UTC (60 minutes ago) (abm: SyncDevices: connection refused), and is tried again until it does.",
+			[]string{strings.Replace(outage, "to Apple,", "to apple.test,", 1)}},
+		"held back": {func(f *facts) {
+			f.acct.Health, f.retryAt = storage.HealthUnreachable, f.now.Add(5*time.Minute)
+			f.row.State, f.dev.ProfileUUID, f.dev.ProfileStatus = storage.AssignmentSatisfied, "UUID-A", "pushed"
+		}, VerdictSatisfied, "It has the wanted profile aaaaaaaaaaaa.",
+			"Nothing happens unless Apple's record of the device or the rules change. Apple has given no usable answer since " +
+				"2026-11-24 12:00 UTC (60 minutes ago); calls are held back until 2026-11-24 13:05 UTC (in 5 minutes), and are tried again after that.",
+			[]string{outage}},
+		"held back before a step has ended": {func(f *facts) { f.retryAt = f.now.Add(time.Hour) }, VerdictWaiting,
+			"It waits for profile aaaaaaaaaaaa.", "Apple is asked to assign the profile: 2026-11-24 15:00 UTC (in 2 hours). Apple has asked for " +
+				"calls to wait, or has not answered; calls are held back until 2026-11-24 14:00 UTC (in 60 minutes), and are tried again after that.",
+			[]string{outage}},
 		"left": {func(f *facts) { f.dev.LeftAt, f.dev.LeftReason, f.current = f.now.Add(-72*time.Hour), leftDeleted, "" }, VerdictLeft,
 			"It has left account acme 2026-11-21 13:00 UTC (3 days ago): Apple's feed said that it was removed: released, or moved to another MDM server.",
 			"Nothing happens in this account unless the device comes back to it.",

@@ -78,14 +78,11 @@ func rank(x *AccountExplanation, current string) int {
 // facts reads what is stored of a device in one account, and asks the resolver. It returns storage.ErrNotFound if there is
 // no such account; other records may be missing.
 func (e *Engine) facts(ctx context.Context, account, serial string, now time.Time) (*facts, error) {
-	f := &facts{now: now, every: e.s.syncEvery, parkAt: e.s.maxFailed, detail: new(AccountDetail)}
-	var err error
-	if f.acct, err = e.store.GetAccount(ctx, account); err != nil {
+	acct, err := e.store.GetAccount(ctx, account)
+	if err != nil {
 		return nil, err
 	}
-	if d, err := ParseAccountDetail(f.acct.Detail); err == nil {
-		f.detail = d
-	}
+	f := e.accountFacts(acct, now)
 	if f.cursor, _, err = found(e.store.GetCursor(ctx, account)); err != nil {
 		return nil, err
 	}
@@ -122,6 +119,19 @@ func (e *Engine) facts(ctx context.Context, account, serial string, now time.Tim
 		f.ruling = e.rule(ctx, f.dev)
 	}
 	return f, ctx.Err()
+}
+
+// accountFacts returns what there is to know of an account beside its devices.
+func (e *Engine) accountFacts(acct storage.Account, now time.Time) *facts {
+	f := &facts{now: now, every: e.s.syncEvery, parkAt: e.s.maxFailed, acct: acct, detail: new(AccountDetail)}
+	if d, err := ParseAccountDetail(acct.Detail); err == nil {
+		f.detail = d
+	}
+	if u, err := parseBaseURL(e.accounts.baseURL(acct)); err == nil {
+		f.host = u.Host
+	}
+	f.retryAt = e.accounts.heldUntil(acct)
+	return f
 }
 
 // decided finds when and why it was decided what f's row wants, which may be nothing. It is not known if the store keeps no
@@ -219,6 +229,9 @@ func (e *Engine) sumUp(ctx context.Context, x *Explanation) error {
 	}
 	servers := make([]string, len(accts))
 	for i := range accts {
+		if why, mend := e.stalled(&accts[i], x.At); why != "" {
+			x.Do = append(x.Do, fmt.Sprintf("Account %s may have it and not show it, as it is not synced now: %s. %s", accts[i].Name, why, mend))
+		}
 		servers[i] = accts[i].Name
 		cur, _, err := found(e.store.GetCursor(ctx, accts[i].Name))
 		if err != nil {
@@ -235,6 +248,15 @@ func (e *Engine) sumUp(ctx context.Context, x *Explanation) error {
 	x.Do = append(x.Do, "Assign it in Apple's portal to the MDM server of one of the accounts "+strings.Join(servers, ", ")+
 		"; the next sync after that shows it.")
 	return nil
+}
+
+// stalled says why an account is not synced now, and what to do; "" if it is.
+func (e *Engine) stalled(acct *storage.Account, now time.Time) (why, do string) {
+	f := e.accountFacts(*acct, now)
+	if why, do = heldUp(acct, f.detail, now); why != "" {
+		return why, do
+	}
+	return f.unreachable()
 }
 
 // maxShownAccounts limits how many accounts a sentence names.

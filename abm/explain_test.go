@@ -4,12 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
+	"net/http"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/enrollkit/enrollkit/abm/abmtest"
 	"github.com/enrollkit/enrollkit/storage"
 )
 
@@ -186,6 +190,75 @@ func TestExplainFindsTheAccount(t *testing.T) {
 	assert.Equal(t, VerdictLeft, x.Accounts[1].Verdict)
 	assert.Empty(t, x.Accounts[1].Do, "another account has it")
 	assert.Equal(t, "It has left all other accounts that have had it.", x.AccountReason)
+}
+
+// While calls are held back the engine's own process says until when, and all others what Apple asked for.
+func TestExplainWhileCallsAreHeldBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	e := w.engine(t)
+	_, err := e.SyncOnce(t.Context(), acme)
+	require.NoError(t, err)
+	serial := w.apple.Devices(0, 1)[0].SerialNumber
+	_, err = w.apple.SetFault(abmtest.Fault{Kind: abmtest.FaultTooManyRequests, RetryAfter: time.Hour})
+	require.NoError(t, err)
+	_, err = e.SyncOnce(t.Context(), acme)
+	require.ErrorIs(t, err, ErrRateLimited)
+	until := w.clock.Now().Add(time.Hour)
+	w.clock.Add(10 * time.Minute)
+
+	x, err := e.Explain(t.Context(), serial)
+	require.NoError(t, err)
+	a := x.Accounts[0]
+	assert.Equal(t, storage.HealthUnreachable, a.Health.Health)
+	assert.Equal(t, until, a.Health.RetryAt.UTC())
+	assert.Contains(t, a.Next, "calls are held back until "+at(until, w.clock.Now())+", and are tried again after that.")
+	assert.Contains(t, a.Do[len(a.Do)-1], "to apple.test, and")
+	assert.Contains(t, x.String(), "; calls held back until "+at(until, w.clock.Now())+"; last worked ")
+
+	x = w.explain(t, forAll(t, "Standard"), serial) // as another process
+	assert.Zero(t, x.Accounts[0].Health.RetryAt)
+	assert.Contains(t, x.Accounts[0].Next, "Apple asked to wait until "+until.Format(time.RFC3339))
+	assert.Contains(t, x.String(), "; last worked ")
+
+	_, err = e.Accounts().Create(t.Context(), "new", "")
+	require.NoError(t, err)
+	x, err = e.Explain(t.Context(), "NEVERSEEN")
+	require.NoError(t, err)
+	assert.Contains(t, x.Do[1], "Account acme may have it and not show it, as it is not synced now: Apple has given no usable answer since ")
+	assert.Contains(t, x.Do[1], "calls are held back until ")
+	assert.Contains(t, x.Do[2], "Account new may have it and not show it, as it is not synced now: the account has no server token yet. Download ")
+
+	w.clock.Add(time.Hour)
+	x, err = e.Explain(t.Context(), serial)
+	require.NoError(t, err)
+	assert.Zero(t, x.Accounts[0].Health.RetryAt, "the wait is over")
+	w.apple.ClearFaults()
+	_, err = e.SyncOnce(t.Context(), acme)
+	require.NoError(t, err)
+	x, err = e.Explain(t.Context(), serial)
+	require.NoError(t, err)
+	assert.NotContains(t, x.String(), "outage")
+}
+
+// Nobody listens: the circuit of the account opens, and is tried again.
+func TestExplainWhileNobodyListens(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	e := w.engine(t, WithCircuitBreaker(1, time.Hour), WithTransport(deserted{}))
+	_, err := e.SyncOnce(t.Context(), acme)
+	require.Error(t, err)
+	x, err := e.Explain(t.Context(), "NEVERSEEN")
+	require.NoError(t, err)
+	assert.Contains(t, x.Do[1], "connection refused")
+	assert.Contains(t, x.Do[1], "calls are held back until "+at(w.clock.Now().Add(time.Hour), w.clock.Now()))
+}
+
+// deserted is a network on which nobody listens.
+type deserted struct{}
+
+func (deserted) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 }
 
 func TestExplainUnknown(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/enrollkit/enrollkit/storage"
 )
 
 // String returns the explanation as WriteText writes it.
@@ -72,6 +74,12 @@ func (x *AccountExplanation) write(b *strings.Builder, now time.Time) {
 	}
 	if !h.Since.IsZero() {
 		health += " since " + at(h.Since, now)
+	}
+	if !h.RetryAt.IsZero() {
+		health += "; calls held back until " + at(h.RetryAt, now)
+	}
+	if !h.LastOKAt.IsZero() && h.Health != storage.HealthOK {
+		health += "; last worked " + at(h.LastOKAt, now)
 	}
 	if !h.TokenExpiresAt.IsZero() {
 		health += "; token ends " + at(h.TokenExpiresAt, now)

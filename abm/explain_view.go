@@ -13,7 +13,7 @@ func (f *facts) view() AccountExplanation {
 		Account: f.acct.Name,
 		Health: ExplainedHealth{
 			Health: f.acct.Health, Reason: f.acct.HealthReason, Since: f.acct.HealthSince,
-			LastOKAt: f.acct.LastOKAt, TokenExpiresAt: f.acct.TokenExpiresAt,
+			LastOKAt: f.acct.LastOKAt, RetryAt: f.retryAt, TokenExpiresAt: f.acct.TokenExpiresAt,
 		},
 		Inventory: ExplainedInventory{LastSyncAt: f.cursor.LastSyncAt, LastSweepAt: f.cursor.LastSweepAt, Late: f.late()},
 	}

@@ -64,6 +64,28 @@ func heldUp(acct *storage.Account, detail *AccountDetail, now time.Time) (why, d
 	return "", ""
 }
 
+// unreachable says since when no call for the account succeeds and when that is tried again, and what a person can do; "" if
+// calls do.
+func (f *facts) unreachable() (why, do string) {
+	if f.acct.Health != storage.HealthUnreachable && f.retryAt.IsZero() {
+		return "", ""
+	}
+	why = "Apple has asked for calls to wait, or has not answered"
+	if f.acct.Health == storage.HealthUnreachable {
+		why = "Apple has given no usable answer since " + at(f.acct.HealthSince, f.now)
+		if f.acct.HealthReason != "" {
+			why += " (" + clip(f.acct.HealthReason) + ")"
+		}
+	}
+	if f.retryAt.IsZero() {
+		why += ", and is tried again until it does"
+	} else {
+		why += "; calls are held back until " + at(f.retryAt, f.now) + ", and are tried again after that"
+	}
+	return why, fmt.Sprintf("Nothing about the outage, unless it lasts: then check the network path from this machine to %s, and Apple's system status.",
+		orWords(f.host, "Apple"))
+}
+
 // maxQuoted limits a text from elsewhere in a sentence, in bytes.
 const maxQuoted = 300
 

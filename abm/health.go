@@ -57,7 +57,7 @@ func healthOf(err error, acct storage.Account, now time.Time) (storage.Health, s
 	case temporary(err) && fromApple(err): // and not a store that is down
 		// What only a person can mend is not mended because Apple cannot be reached.
 		known := acct.Health == storage.HealthRejected || acct.Health == storage.HealthTermsNotSigned || acct.Health == storage.HealthExpired
-		return storage.HealthUnreachable, err.Error(), !known
+		return storage.HealthUnreachable, err.Error() + askedUntil(err, now), !known
 	}
 	return "", "", false
 }
@@ -79,6 +79,16 @@ func drift(err error) string {
 	}
 	// To the minute, so that the reason stays the same from one refusal to the next.
 	return fmt.Sprintf("; the clock of this machine is %v %s Apple's", e.Skew.Abs().Round(time.Minute), way)
+}
+
+// askedUntil says until when Apple wants no calls, for those who read the reason elsewhere; it is empty if Apple does not say, or
+// the error does.
+func askedUntil(err error, now time.Time) string {
+	wait := asksToWait(err)
+	if wait <= 0 || errors.Is(err, ErrHeldBack) {
+		return ""
+	}
+	return "; Apple asked to wait until " + now.Add(wait).UTC().Format(time.RFC3339)
 }
 
 // fromApple reports whether err is Apple's answer or a failure on the way to Apple.
