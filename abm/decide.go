@@ -46,11 +46,26 @@ func (s *step) desires(ctx context.Context, sights []sighting, old map[string]st
 			if err != nil {
 				return nil, err
 			}
-			out[at[i]] = want
+			if out[at[i]], err = s.lastWanted(ctx, want, old[sg.row.Serial]); err != nil {
+				return nil, err
+			}
 		}
 		devices, at = devices[n:], at[n:]
 	}
 	return out, nil
+}
+
+// lastWanted adds the UUID of the profile that was wanted last to a decision that failed: it is still pursued.
+func (s *step) lastWanted(ctx context.Context, want desire, old storage.Assignment) (desire, error) {
+	if want.err == nil || old.Profile == "" {
+		return want, nil
+	}
+	p, err := s.profile(ctx, old.Profile)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return want, err
+	}
+	want.uuid = p.UUID
+	return want, nil
 }
 
 // keepsDesire reports whether what is wanted for a device stays as it is, as newer rules than ours have planned it: they

@@ -59,7 +59,7 @@ func plan(old storage.Assignment, d *storage.Device, want desire, returned bool,
 			gone(&a)
 		}
 	case want.err != nil:
-		evs = planBlocked(&a, d, want.err, returned, now)
+		evs = planBlocked(&a, d, want, returned, now)
 	default:
 		unblock(&a)
 		evs = append(planWanted(&a, d, want, returned, now), deferTo(&a, want.deferred)...)
@@ -100,18 +100,20 @@ func planWanted(a *storage.Assignment, d *storage.Device, want desire, returned 
 	return nil
 }
 
-// planBlocked plans a device for which it cannot be told what is wanted: what was wanted last stays.
-func planBlocked(a *storage.Assignment, d *storage.Device, cause error, returned bool, now time.Time) []activity.Event {
+// planBlocked plans a device for which it cannot be told what is wanted: what was wanted last, whose UUID want has, stays.
+func planBlocked(a *storage.Assignment, d *storage.Device, want desire, returned bool, now time.Time) []activity.Event {
 	waiting := a.Problem != "" && a.NextAttemptAt.After(now)
 	switch {
 	case a.Version == 0:
 		a.State = storage.AssignmentPending
 	case returned, a.State == storage.AssignmentGone:
-		start(a, d, desire{print: a.Profile}, now)
+		start(a, d, desire{print: a.Profile, uuid: want.uuid}, now)
+	case a.State == storage.AssignmentSatisfied && want.uuid != "" && !holds(a, d, want.uuid):
+		a.State, a.NextAttemptAt = storage.AssignmentAssigned, now // look before acting on it
 	case waiting:
 		return nil
 	}
-	evs := block(a, cause, now)
+	evs := block(a, want.err, now)
 	if idle(a) && !a.NextAttemptAt.After(now) {
 		a.NextAttemptAt = now.Add(problemWait(a, now))
 	}

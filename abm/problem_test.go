@@ -291,3 +291,29 @@ func printOf(t *testing.T, p *depprofile.Profile) string {
 	require.NoError(t, err)
 	return f.String()
 }
+
+// What was wanted last is pursued while the resolver fails: a device that loses its profile gets it back.
+func TestLostProfileComesBackWhileResolverFails(t *testing.T) {
+	t.Parallel()
+	w, e, r, serial := ruled(t, 3)
+	assignAll(t, e)
+	w.clock.Add(11 * time.Minute)
+	assignAll(t, e)
+	require.Equal(t, map[storage.AssignmentState]int{storage.AssignmentSatisfied: 3}, w.states(t))
+
+	r.fail.Store(true)
+	require.NoError(t, w.apple.Unassign(serial))
+	require.NoError(t, w.apple.Assign(w.server, serial))
+	w.clock.Add(time.Hour)
+	_, err := e.SyncOnce(t.Context(), acme)
+	require.NoError(t, err)
+	for range 3 {
+		assignAll(t, e)
+		w.clock.Add(11 * time.Minute)
+	}
+	d, err := w.apple.Device(serial)
+	require.NoError(t, err)
+	assert.Equal(t, "assigned", d.ProfileStatus)
+	assert.Equal(t, storage.AssignmentSatisfied, w.row(t, serial).State)
+	assert.NotEmpty(t, w.row(t, serial).Problem, "it is still not known what is wanted")
+}
