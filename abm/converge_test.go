@@ -286,6 +286,9 @@ func (m *turmoil) recreate() {
 	name := []string{acme, beta}[m.rnd.IntN(2)]
 	again := func() {
 		m.say("%s deleted and created again", name)
+		m.watch.mu.Lock()
+		m.watch.hook = nil // not in the middle of this one
+		m.watch.mu.Unlock()
 		m.apple.ClearFaults()
 		m.apple.SetTermsSigned(true)
 		require.NoError(m.t, m.accts.Delete(m.t.Context(), name))
