@@ -23,9 +23,8 @@ func (f *facts) because() []string {
 		if f.row.Profile != "" && f.row.Deferred != "" {
 			why = append(why, "the roll-out of "+f.deferredName()+" has not come to it yet: until then it keeps its profile")
 		}
-		if r := f.ruling; r != nil && r.rollout != nil && r.rollout.PerHour > 0 && r.print == f.row.Profile && r.print != "" &&
-			f.row.Problem == "" && f.row.State == storage.AssignmentPending && f.row.Failures+f.row.Throttles == 0 && f.row.NextAttemptAt.After(f.now) {
-			why = append(why, fmt.Sprintf("it waits for its turn in a roll-out to %d devices an hour", r.rollout.PerHour))
+		if f.paced() {
+			why = append(why, fmt.Sprintf("it waits for its turn in a roll-out to %d devices an hour", f.ruling.rollout.PerHour))
 		}
 		if !f.dev.MigrationDeadline.IsZero() {
 			why = append(why, "it is being migrated to this MDM server, which must happen by "+at(f.dev.MigrationDeadline, f.now)+
@@ -65,7 +64,7 @@ func (f *facts) shows() string {
 	}
 	what := fmt.Sprintf("a profile that is none of this account's here (UUID %s), assigned in the portal or by another program", clip(d.ProfileUUID))
 	if f.shown.Fingerprint != "" {
-		what = nameOf(&f.shown, f.shown.Fingerprint)
+		what = f.named(profileName(f.shown.Document), f.shown.Fingerprint)
 	}
 	status := "without a status"
 	switch ProfileStatus(d.ProfileStatus) {
@@ -92,7 +91,7 @@ func (f *facts) compareRules() (note string, planAnew bool, do []string) {
 	}
 	want := "want nothing for it now"
 	if r.print != "" {
-		want = fmt.Sprintf("want profile %q for it now", clip(orWords(r.name, short(r.print))))
+		want = "want " + f.named(r.name, r.print) + " for it now"
 	}
 	if r.leavesOut(f.dev.Serial) {
 		want += ", by a roll-out that has not come to it yet"

@@ -65,6 +65,7 @@ type finding struct {
 const (
 	actLook      = "Apple is asked what it shows of the device"
 	actLookFirst = "Apple is asked what it shows of the device, and to assign the profile if it does not show that"
+	restDeferred = "nothing happens before the roll-out comes to the device, or the rules change"
 	restQuiet    = "nothing happens unless Apple's record of the device or the rules change"
 	doPlan       = "Have the account planned anew (Engine.PlanOnce)."
 	doRetry      = "Ask for another attempt (Engine.Retry)."
@@ -86,7 +87,7 @@ func (f *facts) find() finding {
 	case f.row.Problem != "":
 		return f.blocked()
 	case f.row.Profile == "" && f.row.Deferred != "":
-		return finding{verdict: VerdictDeferred, rest: "nothing happens before the roll-out comes to the device, or the rules change",
+		return finding{verdict: VerdictDeferred, rest: restDeferred,
 			summary: "the roll-out of " + f.deferredName() + " has not come to it yet"}
 	case f.row.Profile == "":
 		return f.leftAlone()
@@ -196,7 +197,11 @@ func (f *facts) blocked() finding {
 }
 
 func (f *facts) satisfied() finding {
-	if f.hasWanted() {
+	switch {
+	case f.hasWanted() && f.row.Deferred != "":
+		return finding{verdict: VerdictSatisfied, rest: restDeferred,
+			summary: "it keeps the earlier " + f.wantedName() + " until the roll-out reaches it"}
+	case f.hasWanted():
 		return finding{verdict: VerdictSatisfied, summary: "it has the wanted " + f.wantedName(), rest: restQuiet}
 	}
 	return finding{verdict: VerdictStale, rest: restQuiet, do: []string{doPlan}, summary: fmt.Sprintf(
@@ -215,6 +220,9 @@ func (f *facts) pending() finding {
 		g.verdict = VerdictFailing
 		g.summary = fmt.Sprintf("Apple did not assign %s in %s; after %d it is given up",
 			f.wantedName(), count(f.row.Failures, "attempt"), f.parkAt)
+	case f.paced():
+		g.verdict, g.summary = VerdictWaiting, fmt.Sprintf("it waits for %s until its turn by the pace of the roll-out, %s",
+			f.wantedName(), at(f.row.NextAttemptAt, f.now))
 	default:
 		g.verdict, g.summary = VerdictWaiting, "it waits for "+f.wantedName()
 	}
@@ -225,6 +233,13 @@ func (f *facts) pending() finding {
 		}
 	}
 	return g
+}
+
+// paced reports whether it is only the pace of a roll-out that the device waits for.
+func (f *facts) paced() bool {
+	r := f.ruling
+	return r != nil && r.rollout != nil && r.rollout.PerHour > 0 && r.print == f.row.Profile && r.print != "" &&
+		f.row.Problem == "" && f.row.State == storage.AssignmentPending && f.row.Failures+f.row.Throttles == 0 && f.row.NextAttemptAt.After(f.now)
 }
 
 func (f *facts) assigned() finding {
@@ -246,22 +261,37 @@ func (f *facts) since(t time.Time) string {
 	return " " + at(t, f.now)
 }
 
-func (f *facts) wantedName() string { return nameOf(&f.wanted, f.row.Profile) }
+func (f *facts) wantedName() string { return f.named(profileName(f.wanted.Document), f.row.Profile) }
 
 // deferredName is the profile that a roll-out has not brought yet, with how far that goes if the rules still say so.
 func (f *facts) deferredName() string {
-	name := nameOf(&f.deferred, f.row.Deferred)
+	name := f.named(profileName(f.deferred.Document), f.row.Deferred)
 	if r := f.ruling; r.leavesOut(f.dev.Serial) && r.print == f.row.Deferred {
 		name += fmt.Sprintf(" (to %v percent of the devices)", r.rollout.Percent)
 	}
 	return name
 }
 
-func nameOf(p *storage.Profile, print string) string {
-	if name := profileName(p.Document); name != "" {
-		return fmt.Sprintf("profile %q", clip(name))
+// named is a profile as sentences name it: with its short fingerprint if another one that they may be about has its name, as the
+// old and the new one of a roll-out may.
+func (f *facts) named(name, print string) string {
+	if name == "" {
+		return "profile " + short(print)
 	}
-	return "profile " + short(print)
+	others := map[string]string{
+		f.row.Profile: profileName(f.wanted.Document), f.row.Deferred: profileName(f.deferred.Document),
+		f.shown.Fingerprint: profileName(f.shown.Document),
+	}
+	if f.ruling != nil {
+		others[f.ruling.print] = f.ruling.name
+	}
+	quoted := fmt.Sprintf("profile %q", clip(name))
+	for other, n := range others {
+		if other != print && n == name {
+			return quoted + " " + short(print)
+		}
+	}
+	return quoted
 }
 
 // short is enough of a fingerprint to tell profiles apart.

@@ -293,6 +293,42 @@ func TestConcludeInWords(t *testing.T) {
 	}
 }
 
+// In a roll-out the headline says what a device waits for, and which profile is which though both have one name.
+func TestConcludeRollout(t *testing.T) {
+	t.Parallel()
+	doc, err := testProfile("Macs").Canonical()
+	require.NoError(t, err)
+	const turn = "2026-11-24 15:00 UTC (in 2 hours)"
+	f := someFacts()
+	f.wanted.Document = doc
+	f.ruling = &ruling{rules: Rules{ID: "r1", Order: 5}, print: f.row.Profile, name: "Macs", rollout: &Rollout{Percent: 50, PerHour: 5}}
+	x := f.conclude()
+	assert.Equal(t, `It waits for profile "Macs" until its turn by the pace of the roll-out, `+turn+".", x.Summary)
+	assert.Contains(t, x.Why, "It waits for its turn in a roll-out to 5 devices an hour.")
+	assert.Equal(t, "Apple is asked to assign the profile: "+turn+".", x.Next)
+
+	f.shown = storage.Profile{Fingerprint: "ssssssssssssssss", UUID: "UUID-S", Document: doc}
+	f.dev.ProfileUUID, f.dev.ProfileStatus = "UUID-S", "pushed"
+	x = f.conclude()
+	assert.Equal(t, `It waits for profile "Macs" aaaaaaaaaaaa until its turn by the pace of the roll-out, `+turn+".", x.Summary)
+	assert.Contains(t, x.Why, `Apple shows profile "Macs" ssssssssssss: fetched by the device.`)
+
+	f = someFacts()
+	f.row.State, f.dev.ProfileUUID, f.dev.ProfileStatus = storage.AssignmentSatisfied, "UUID-A", "pushed"
+	f.wanted.Document = doc
+	f.row.Deferred, f.deferred = "dddddddddddddddd", storage.Profile{Fingerprint: "dddddddddddddddd", Document: doc}
+	f.ruling = &ruling{rules: Rules{ID: "r1", Order: 5}, print: f.row.Deferred, name: "Macs", rollout: &Rollout{Percent: 0, PerHour: 5}}
+	x = f.conclude()
+	assert.Equal(t, VerdictSatisfied, x.Verdict)
+	assert.Equal(t, `It keeps the earlier profile "Macs" aaaaaaaaaaaa until the roll-out reaches it.`, x.Summary)
+	assert.Contains(t, x.Why, `The roll-out of profile "Macs" dddddddddddd (to 0 percent of the devices) has not come to it yet: until then it keeps its profile.`)
+	assert.Equal(t, "Nothing happens before the roll-out comes to the device, or the rules change.", x.Next)
+
+	f.row.Deferred, f.deferred = "", storage.Profile{} // the rules are newer than the plan
+	f.ruling = &ruling{rules: Rules{ID: "r2", Order: 6}, print: "dddddddddddddddd", name: "Macs"}
+	assert.Equal(t, `The rules want profile "Macs" dddddddddddd for it now, as they have changed since the account was planned.`, f.conclude().Rule.Note)
+}
+
 // A person learns why the rules leave a device alone, and what they see of it.
 func TestConcludeLeftAlone(t *testing.T) {
 	t.Parallel()

@@ -113,7 +113,7 @@ func (r *ExplainedRule) words() string {
 	case r.Profile == nil:
 		return "leaves the device alone (" + clip(orWords(r.Reason, "no reason given")) + ")"
 	}
-	return fmt.Sprintf("profile %q (%s)", clip(orWords(r.Profile.Name, short(r.Profile.Fingerprint))), clip(orWords(r.Reason, "no reason given")))
+	return fmt.Sprintf("%q, fingerprint %s (%s)", clip(r.Profile.Name), short(r.Profile.Fingerprint), clip(orWords(r.Reason, "no reason given")))
 }
 
 func list(b *strings.Builder, name string, lines []string) {
