@@ -45,7 +45,7 @@ const (
 	OutcomeAssign    DryRunOutcome = "assign"     // another profile is wanted than before, and Apple shall be asked for it
 	OutcomeUnderway  DryRunOutcome = "underway"   // the same is wanted as before, and it is not there yet
 	OutcomeParked    DryRunOutcome = "parked"     // the same is wanted as before, and it was given up
-	OutcomeDeferred  DryRunOutcome = "deferred"   // a staged roll-out leaves it out for now: it keeps what it has
+	OutcomeDeferred  DryRunOutcome = "deferred"   // a roll-out leaves it out as long as its Percent stays: it keeps what it has
 	OutcomeSatisfied DryRunOutcome = "satisfied"  // Apple shows what is wanted: no call
 	OutcomeLeftAlone DryRunOutcome = "left_alone" // nothing is wanted: it keeps what it has
 	OutcomeUndecided DryRunOutcome = "undecided"  // the rules cannot tell: what was wanted before stays
@@ -67,8 +67,12 @@ type DryRunAccount struct {
 	// DefineCalls and AssignCalls are how many calls to Apple it takes, at least: more if some fail, or come due apart.
 	DefineCalls int `json:"define_calls"`
 	AssignCalls int `json:"assign_calls"`
+	// Paced is how many of the devices to be assigned wait for their turn in a roll-out by the hour. They get their profile by
+	// themselves, unlike those of OutcomeDeferred.
+	Paced int `json:"paced"`
 	// RolloutEndsAt is when the last turn of the roll-outs comes that spread devices over the hours, if the rules were applied
-	// now; zero if there is none.
+	// now; zero if there is none. It is about the devices that the roll-outs come to with their present Percent: those of
+	// OutcomeDeferred have no turn.
 	RolloutEndsAt time.Time `json:"rollout_ends_at,omitzero"`
 }
 
@@ -80,8 +84,12 @@ type DryRunGroup struct {
 	From *ExplainedProfile `json:"from,omitempty"`
 	To   *ExplainedProfile `json:"to,omitempty"`
 	// Reason is what the rules say, at most 300 bytes, or their error.
-	Reason  string `json:"reason,omitempty"`
-	Devices int    `json:"devices"`
+	Reason string `json:"reason,omitempty"`
+	// Percent is how far the roll-out goes that leaves them out; 0 for another outcome than OutcomeDeferred.
+	Percent float64 `json:"percent,omitempty"`
+	Devices int     `json:"devices"`
+	// Paced is how many of them wait for their turn in a roll-out by the hour.
+	Paced int `json:"paced,omitempty"`
 	// Serials are some of them.
 	Serials []string `json:"serials,omitempty"`
 }

@@ -45,6 +45,7 @@ type accountTally struct {
 type groupKey struct {
 	outcome          DryRunOutcome
 	from, to, reason string // from is Apple's UUID, to a fingerprint
+	percent          float64
 }
 
 // wantedTally is a profile that the rules want.
@@ -92,7 +93,11 @@ func (a *accountTally) add(d *storage.Device, dec *Decision, f foreseen) {
 	if f.outcome == OutcomeUndecided {
 		k.reason = clip(f.err.Error())
 	}
-	a.group(k, d.Serial, dec.Profile)
+	if f.outcome == OutcomeDeferred {
+		k.percent = dec.Rollout.Percent
+	}
+	paced := f.turn.After(a.t.out.At)
+	a.group(k, d.Serial, dec.Profile, paced)
 	switch {
 	case f.outcome == OutcomeInvalid:
 		a.refuse(d.Serial, dec, k.reason, f.err)
@@ -102,13 +107,16 @@ func (a *accountTally) add(d *storage.Device, dec *Decision, f foreseen) {
 	if f.throttled {
 		a.sum.Throttled++
 	}
+	if paced {
+		a.sum.Paced++
+	}
 	if f.turn.After(a.sum.RolloutEndsAt) {
 		a.sum.RolloutEndsAt = f.turn
 	}
 }
 
 // group counts a device for its account, and in its group while there is room for one.
-func (a *accountTally) group(k groupKey, serial string, to *depprofile.Profile) {
+func (a *accountTally) group(k groupKey, serial string, to *depprofile.Profile, paced bool) {
 	a.sum.Outcomes[k.outcome]++
 	a.t.out.Outcomes[k.outcome]++
 	a.t.out.Devices++
@@ -119,7 +127,7 @@ func (a *accountTally) group(k groupKey, serial string, to *depprofile.Profile) 
 			return
 		}
 		a.t.groups++
-		g = &DryRunGroup{Account: a.sum.Account, Outcome: k.outcome, Reason: k.reason}
+		g = &DryRunGroup{Account: a.sum.Account, Outcome: k.outcome, Reason: k.reason, Percent: k.percent}
 		if k.from != "" {
 			p := a.byUUID[k.from]
 			g.From = viewProfile(p.Fingerprint, &p)
@@ -131,6 +139,9 @@ func (a *accountTally) group(k groupKey, serial string, to *depprofile.Profile) 
 		a.groups[k] = g
 	}
 	g.Devices++
+	if paced {
+		g.Paced++
+	}
 	if len(g.Serials) < a.t.samples {
 		g.Serials = append(g.Serials, serial)
 	}
@@ -210,6 +221,7 @@ func (t *tally) result(until time.Time) DryRunResult {
 		groups := slices.Collect(maps.Values(a.groups))
 		slices.SortFunc(groups, func(x, y *DryRunGroup) int {
 			return cmp.Or(cmp.Compare(y.Devices, x.Devices), cmp.Compare(x.Outcome, y.Outcome), cmp.Compare(x.Reason, y.Reason),
+				cmp.Compare(x.Percent, y.Percent),
 				cmp.Compare(uuidOf(x.From), uuidOf(y.From)), cmp.Compare(printIn(x.To), printIn(y.To)))
 		})
 		for _, g := range groups {

@@ -130,6 +130,13 @@ func TestDryRunOfRollout(t *testing.T) {
 	for _, g := range res.Groups {
 		assert.Equal(t, "New", g.To.Name)
 		assert.Equal(t, "Standard", g.From.Name)
+		if g.Outcome == OutcomeDeferred {
+			assert.InDelta(t, 40, g.Percent, 0)
+			assert.Zero(t, g.Paced, "they have no turn")
+			continue
+		}
+		assert.Zero(t, g.Percent)
+		assert.Equal(t, res.Accounts[0].Paced, g.Paced)
 	}
 	assert.Equal(t, assign, res.Profiles[0].Assign)
 	assert.Equal(t, 60, res.Profiles[0].Devices)
@@ -139,12 +146,18 @@ func TestDryRunOfRollout(t *testing.T) {
 	_, err = e.PlanOnce(t.Context(), acme)
 	require.NoError(t, err)
 	var last time.Time
+	later := 0
 	for _, row := range w.rows(t) {
 		if row.NextAttemptAt.After(last) {
 			last = row.NextAttemptAt
 		}
+		if row.State == storage.AssignmentPending && row.NextAttemptAt.After(w.clock.Now()) {
+			later++
+		}
 	}
 	assert.Equal(t, last, res.Accounts[0].RolloutEndsAt.UTC())
+	assert.Positive(t, later)
+	assert.Equal(t, later, res.Accounts[0].Paced)
 	for _, g := range res.Groups {
 		for _, serial := range g.Serials {
 			x := w.explain(t, rules, serial)

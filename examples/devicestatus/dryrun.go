@@ -51,7 +51,7 @@ func dryRunText(res *abm.DryRunResult) string {
 			serials += " ..."
 		}
 		_, _ = fmt.Fprintf(t, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n",
-			g.Account, g.Outcome, g.Devices, profileName(g.From), profileName(g.To), orDash(g.Reason), orDash(serials))
+			g.Account, outcomeText(&g), g.Devices, profileName(g.From), profileName(g.To), orDash(g.Reason), orDash(serials))
 	}
 	_ = t.Flush() // a Builder does not fail
 	if res.Ungrouped > 0 {
@@ -80,6 +80,17 @@ func dryRunText(res *abm.DryRunResult) string {
 	return b.String()
 }
 
+// outcomeText tells devices that wait for their turn from those that have none while a roll-out goes no further.
+func outcomeText(g *abm.DryRunGroup) string {
+	switch {
+	case g.Outcome == abm.OutcomeDeferred:
+		return fmt.Sprintf("%s (not while it is %v percent)", g.Outcome, g.Percent)
+	case g.Paced > 0:
+		return fmt.Sprintf("%s (%d later, by pace)", g.Outcome, g.Paced)
+	}
+	return string(g.Outcome)
+}
+
 func accountText(a *abm.DryRunAccount) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\naccount %s: devices %d, to assign %d; calls to Apple at least %d to assign and %d to define\n", a.Account, a.Devices,
@@ -88,10 +99,14 @@ func accountText(a *abm.DryRunAccount) string {
 		fmt.Fprintf(&b, "  Apple throttles %d of them, which wait\n", a.Throttled)
 	}
 	if n := a.Outcomes[abm.OutcomeDeferred]; n > 0 {
-		fmt.Fprintf(&b, "  the roll-out leaves out %d more\n", n)
+		fmt.Fprintf(&b, "  a roll-out leaves out %d more: they keep what they have until its percentage is raised\n", n)
 	}
 	if !a.RolloutEndsAt.IsZero() {
-		fmt.Fprintf(&b, "  begun now, the roll-out comes to the last of them at %s\n", date(a.RolloutEndsAt))
+		fmt.Fprintf(&b, "  the pace of the roll-out makes %d of them wait; begun now, the last one's turn is at %s", a.Paced, date(a.RolloutEndsAt))
+		if a.Outcomes[abm.OutcomeDeferred] > 0 {
+			b.WriteString(", without those that are left out")
+		}
+		b.WriteString("\n")
 	}
 	if a.Outranked {
 		b.WriteString("  these rules would not be used: the account was planned with rules of a higher order\n")

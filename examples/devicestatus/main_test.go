@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -133,9 +134,9 @@ func TestDryRunOfRules(t *testing.T) {
 	]}`)
 	out, err := printed(t, "-dir", dir, "-dry-run", rules)
 	require.NoError(t, err)
-	assert.Regexp(t, `acme +assign +1 +"Default enrollment profile" +"Kiosk" +kiosks +DMQA\n`, out)
+	assert.Regexp(t, `acme +assign( \(1 later, by pace\))? +1 +"Default enrollment profile" +"Kiosk" +kiosks +DMQA\n`, out)
 	assert.Regexp(t, `acme +left_alone +1 +"Default enrollment profile" +- +Macs +C02A\n`, out)
-	assert.Contains(t, out, "account acme: devices 2, to assign 1; calls to Apple at least 1 to assign and 1 to define\n  begun now, the roll-out comes to")
+	assert.Contains(t, out, "account acme: devices 2, to assign 1; calls to Apple at least 1 to assign and 1 to define\n  the pace of the roll-out makes ")
 	assert.Contains(t, out, `url: "https://mdm.example.com/mdm/sso" -> "https://mdm.example.com/kiosk"`)
 
 	out, err = printed(t, "-dir", dir, "-dry-run", filepath.Join(dir, "kiosk.json"), "-json", "-samples", "0", "-account", "acme")
@@ -145,6 +146,28 @@ func TestDryRunOfRules(t *testing.T) {
 	assert.Equal(t, map[abm.DryRunOutcome]int{abm.OutcomeAssign: 2}, res.Outcomes)
 	assert.Empty(t, res.Groups[0].Serials)
 	assert.Equal(t, before, apple.Stats(), "Apple was asked")
+}
+
+// What comes later by itself is told from what does not come while the rules stay as they are.
+func TestDryRunTellsPaceFromPercent(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 24, 15, 0, 0, 0, time.UTC)
+	out := dryRunText(&abm.DryRunResult{
+		Groups: []abm.DryRunGroup{
+			{Account: "acme", Outcome: abm.OutcomeDeferred, Percent: 10, Devices: 90},
+			{Account: "acme", Outcome: abm.OutcomeAssign, Devices: 10, Paced: 9},
+			{Account: "acme", Outcome: abm.OutcomeAssign, Devices: 1},
+		},
+		Accounts: []abm.DryRunAccount{{
+			Account: "acme", Devices: 101, Paced: 9, RolloutEndsAt: at,
+			Outcomes: map[abm.DryRunOutcome]int{abm.OutcomeDeferred: 90, abm.OutcomeAssign: 11},
+		}},
+	})
+	assert.Regexp(t, `acme +deferred \(not while it is 10 percent\) +90 `, out)
+	assert.Regexp(t, `acme +assign \(9 later, by pace\) +10 `, out)
+	assert.Regexp(t, `acme +assign +1 `, out)
+	assert.Contains(t, out, "  a roll-out leaves out 90 more: they keep what they have until its percentage is raised\n"+
+		"  the pace of the roll-out makes 9 of them wait; begun now, the last one's turn is at 2026-11-24T15:00:00Z, without those that are left out\n")
 }
 
 func TestRefusesRules(t *testing.T) {
