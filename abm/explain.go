@@ -86,8 +86,9 @@ type ExplainedHealth struct {
 	Reason   string         `json:"reason,omitempty"`
 	Since    time.Time      `json:"since,omitzero"`
 	LastOKAt time.Time      `json:"last_ok_at,omitzero"`
-	// RetryAt is until when calls to Apple are held back, as Apple asked to wait or does not answer; zero if they are not. Only the
-	// engine that works on the account knows: in another process it is zero, and Reason says what Apple asked for.
+	// RetryAt is until when all calls to Apple are held back, as Apple asked to wait or does not answer; zero if they are not. The
+	// engine's next try comes with or after that. Only the process whose engine works on the account knows: in another it is zero,
+	// and Reason says what Apple asked for.
 	RetryAt        time.Time `json:"retry_at,omitzero"`
 	TokenExpiresAt time.Time `json:"token_expires_at,omitzero"`
 }

@@ -250,12 +250,12 @@ func TestConcludeInWords(t *testing.T) {
 			"It waits for profile aaaaaaaaaaaa.", "Apple is asked to assign the profile: 2026-11-24 15:00 UTC (in 2 hours).", nil},
 		"unreachable": {func(f *facts) { f.acct.Health = storage.HealthUnreachable }, VerdictWaiting, "It waits for profile aaaaaaaaaaaa.",
 			"Apple is asked to assign the profile: 2026-11-24 15:00 UTC (in 2 hours). " +
-				"Apple has given no usable answer since 2026-11-24 12:00 UTC (60 minutes ago), and is tried again until it does.", []string{outage}},
+				"Apple has given no usable answer since 2026-11-24 12:00 UTC (60 minutes ago), and is tried again until it does, after pauses that grow to about an hour.", []string{outage}},
 		"refused": {func(f *facts) {
 			f.acct.Health, f.acct.HealthReason, f.host = storage.HealthUnreachable, "abm: SyncDevices: connection refused", "apple.test"
 		}, VerdictWaiting, "It waits for profile aaaaaaaaaaaa.",
 			"Apple is asked to assign the profile: 2026-11-24 15:00 UTC (in 2 hours). Apple has given no usable answer since " +
-				"2026-11-24 12:00 UTC (60 minutes ago) (abm: SyncDevices: connection refused), and is tried again until it does.",
+				"2026-11-24 12:00 UTC (60 minutes ago) (abm: SyncDevices: connection refused), and is tried again until it does, after pauses that grow to about an hour.",
 			[]string{strings.Replace(outage, "to Apple,", "to apple.test,", 1)}},
 		"held back": {func(f *facts) {
 			f.acct.Health, f.retryAt = storage.HealthUnreachable, f.now.Add(5*time.Minute)

@@ -78,7 +78,7 @@ func (f *facts) unreachable() (why, do string) {
 		}
 	}
 	if f.retryAt.IsZero() {
-		why += ", and is tried again until it does"
+		why += ", and is tried again until it does, after pauses that grow to about an hour" // maxPause
 	} else {
 		why += "; calls are held back until " + at(f.retryAt, f.now) + ", and are tried again after that"
 	}
