@@ -110,12 +110,12 @@ func (p plan) fetch(ctx context.Context, t *table, n int, latency time.Duration,
 		plain(func() (int, error) { return nanodepClient(ctx, url) }),
 		plain(func() (int, error) { return ourClient(ctx, url) }),
 		plain(func() (int, error) { return nanodepSyncer(ctx, url) }),
-		engineSync(ctx, openMemory, nothing, url, n),
-		engineSync(ctx, openMemory, oneProfile, url, n),
+		warmed(engineSync(ctx, openMemory, nothing, url)),
+		warmed(engineSync(ctx, openMemory, oneProfile, url)),
 	}
 	onDisk := n <= 200_000 // more takes SQLite minutes
 	if onDisk {
-		jobs = append(jobs, engineSync(ctx, openSQLite, oneProfile, url, n))
+		jobs = append(jobs, engineSync(ctx, openSQLite, oneProfile, url))
 	}
 	rs, err := interleave(rounds, n, jobs...)
 	if err != nil {
@@ -142,8 +142,8 @@ func (p plan) assign(ctx context.Context, t *table) error {
 	defer stop()
 	rs, err := interleave(p.rounds, p.devices,
 		plain(func() (int, error) { return nanodepAssign(ctx, url, p.devices) }),
-		engineAssign(ctx, openMemory, url, p.devices),
-		engineAssign(ctx, openSQLite, url, p.devices),
+		warmed(engineAssign(ctx, openMemory, url)),
+		engineAssign(ctx, openSQLite, url),
 	)
 	if err != nil {
 		return err

@@ -25,6 +25,7 @@ type result struct {
 // measure does work once, which must be done for n devices.
 func measure(n int, work func() (int, error)) (result, error) {
 	runtime.GC()
+	runtime.GC() // what pools hold goes with the second one
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	stop := watchHeap()
@@ -63,16 +64,6 @@ func heapInUse() (all, live uint64) {
 	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64(), sample[1].Value.Uint64()
-}
-
-// warmUp makes the system give this process the memory that work for n devices may need. A virtual machine takes its time for
-// that; it is not what is to be measured, and would fall on the side that stores what it reads.
-func warmUp(n int) {
-	const perDevice, most, page = 6 << 10, 600 << 20, 4 << 10
-	b := make([]byte, min(n*perDevice, most))
-	for i := 0; i < len(b); i += page {
-		b[i] = 1
-	}
 }
 
 // watchHeap samples the heap until stop is called, which returns the most it saw of both.
@@ -134,20 +125,35 @@ func plain(work func() (int, error)) job {
 	return func() (func() (int, error), func() error, error) { return work, func() error { return nil }, nil }
 }
 
+// warmed is j, done once before without being measured. A virtual machine takes its time to hand out memory that was not used
+// lately; that is not what is to be measured, and would fall on the side that stores what it reads.
+func warmed(j job) job {
+	return func() (func() (int, error), func() error, error) {
+		work, cleanUp, err := j()
+		if err != nil {
+			return nil, nil, err
+		}
+		_, err = work()
+		if err = errors.Join(err, cleanUp()); err != nil {
+			return nil, nil, err
+		}
+		return j()
+	}
+}
+
 // engineSync is the job of reading the full list with a new engine on an empty store.
-func engineSync(ctx context.Context, open opener, want wish, url string, n int) job {
+func engineSync(ctx context.Context, open opener, want wish, url string) job {
 	return func() (func() (int, error), func() error, error) {
 		e, err := newEngine(ctx, open, want, url)
 		if err != nil {
 			return nil, nil, err
 		}
-		warmUp(n)
 		return func() (int, error) { return e.sync(ctx) }, e.close, nil
 	}
 }
 
 // engineAssign is the job of assigning a profile to all devices, which were read before.
-func engineAssign(ctx context.Context, open opener, url string, n int) job {
+func engineAssign(ctx context.Context, open opener, url string) job {
 	return func() (func() (int, error), func() error, error) {
 		e, err := newEngine(ctx, open, oneProfile, url)
 		if err != nil {
@@ -156,7 +162,6 @@ func engineAssign(ctx context.Context, open opener, url string, n int) job {
 		if _, err := e.sync(ctx); err != nil {
 			return nil, nil, errors.Join(err, e.close())
 		}
-		warmUp(n)
 		return func() (int, error) { return e.assign(ctx) }, e.close, nil
 	}
 }
