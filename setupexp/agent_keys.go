@@ -59,7 +59,7 @@ func (k *AgentKeys) Token(enrollmentID string, generation int64) string {
 // Verify returns whom a token was made for, or ErrAgentToken.
 func (k *AgentKeys) Verify(token string) (enrollmentID string, generation int64, err error) {
 	parts := strings.Split(token, ".")
-	if len(parts) != 4 || len(token) > maxAgentToken {
+	if len(parts) != 4 || len(token) > maxAgentToken || strings.ContainsAny(token, "\r\n") { // base64, though strict, skips them
 		return "", 0, ErrAgentToken
 	}
 	id, idErr := base64.RawURLEncoding.Strict().DecodeString(parts[1])

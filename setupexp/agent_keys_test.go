@@ -47,6 +47,7 @@ func FuzzAgentToken(f *testing.F) {
 	f.Add(strings.Replace(good, ".3.", ".03.", 1))
 	f.Add(good + "A")
 	f.Add("....")
+	f.Add(good[:20] + "\r\n" + good[20:])
 	f.Fuzz(func(t *testing.T, token string) {
 		id, generation, err := keys.Verify(token)
 		if err != nil {
