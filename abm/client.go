@@ -16,6 +16,7 @@ import (
 	"github.com/micromdm/nanodep/client"
 
 	"github.com/enrollkit/enrollkit/internal/retry"
+	"github.com/enrollkit/enrollkit/internal/webapi"
 )
 
 // maxBody limits the body of a success. A page of 1000 devices is about half a megabyte.
@@ -145,11 +146,11 @@ func (c *Client) once(parent context.Context, k call, in []byte) (err error) {
 	if err != nil {
 		return fmt.Errorf("abm: %s: %w", k.op, err)
 	}
-	resp, err := c.http.Do(req) //nolint:bodyclose // drain closes it
+	resp, err := c.http.Do(req) //nolint:bodyclose // Drain closes it
 	if err != nil {
 		return c.transportError(parent, k.op, err)
 	}
-	defer drain(resp.Body)
+	defer webapi.Drain(resp.Body)
 	x.status = resp.StatusCode
 
 	limit := int64(maxBody)

@@ -11,6 +11,7 @@ import (
 	"github.com/micromdm/nanodep/client"
 	"go.uber.org/zap"
 
+	"github.com/enrollkit/enrollkit/internal/webapi"
 	"github.com/enrollkit/enrollkit/storage"
 )
 
@@ -127,14 +128,9 @@ func WithBaseURL(base string) Option {
 // parseBaseURL returns base with a path that ends in a slash. Relative references then resolve below the path, and
 // the path of a proxy or a simulator is kept.
 func parseBaseURL(base string) (*url.URL, error) {
-	u, err := url.Parse(base)
-	switch {
-	case err != nil:
-		return nil, errors.New("not a URL")
-	case u.Scheme != "https" && u.Scheme != "http", u.Host == "":
-		return nil, errors.New("want an absolute http or https URL")
-	case u.RawQuery != "", u.Fragment != "", u.User != nil:
-		return nil, errors.New("want a URL without query, fragment and user")
+	u, err := webapi.ParseURL(base)
+	if err != nil {
+		return nil, err
 	}
 	if !strings.HasSuffix(u.Path, "/") {
 		u = u.JoinPath("/")

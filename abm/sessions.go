@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/micromdm/nanodep/client"
+
+	"github.com/enrollkit/enrollkit/internal/webapi"
 )
 
 // maxRefusals is how often a request goes on with a session that someone else has got, before it signs in itself. More
@@ -114,7 +116,7 @@ func (s *sessions) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil || !refusal || g.final || first && n > 1 || n > 2*maxRefusals {
 			return resp, err
 		}
-		drain(resp.Body)
+		webapi.Drain(resp.Body)
 		refused = g.token
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/micromdm/nanodep/client"
 
 	"github.com/enrollkit/enrollkit/internal/retry"
+	"github.com/enrollkit/enrollkit/internal/webapi"
 )
 
 // Names and values of headers.
@@ -37,7 +38,7 @@ func sessionRefused(resp *http.Response) (bool, error) {
 		return true, nil
 	case http.StatusForbidden:
 		body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
-		drain(resp.Body)
+		webapi.Drain(resp.Body)
 		if err != nil {
 			return false, fmt.Errorf("read body: %w", err)
 		}
@@ -62,11 +63,11 @@ func (s *sessions) signIn(req *http.Request) (token string, err error) {
 	}
 	r.Header.Set(headerContentType, mediaType) // Apple's old simulator insists on it
 	s.authorize(r, rand.Text())
-	resp, err := s.next.RoundTrip(r) //nolint:bodyclose // drain closes it
+	resp, err := s.next.RoundTrip(r) //nolint:bodyclose // Drain closes it
 	if err != nil {
 		return "", err
 	}
-	defer drain(resp.Body)
+	defer webapi.Drain(resp.Body)
 	x.status = resp.StatusCode
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	if err != nil {
@@ -86,12 +87,6 @@ func (s *sessions) signIn(req *http.Request) (token string, err error) {
 		return "", badResponse(opSession, resp.StatusCode, nil, errors.New("no session token in it"))
 	}
 	return out.Session, nil
-}
-
-// drain reads a little of what is left, so that the connection can be used again, and closes.
-func drain(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, maxErrorBody)
-	_ = body.Close()
 }
 
 func closeBody(req *http.Request) {

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/enrollkit/enrollkit/internal/webapi"
 )
 
 // unlockURL is where Apple removes locks. It is another service than that of [Client], with other credentials.
@@ -57,10 +59,10 @@ func RemoveActivationLock(ctx context.Context, client *http.Client, r Activation
 	own := *client
 	// Following a redirect would carry the code to another host.
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	resp, err := own.Do(req) //nolint:bodyclose // drain closes it
+	resp, err := own.Do(req) //nolint:bodyclose // Drain closes it
 	var body []byte
 	if err == nil {
-		defer drain(resp.Body)
+		defer webapi.Drain(resp.Body)
 		body, err = io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	}
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/enrollkit/enrollkit/internal/retry"
+	"github.com/enrollkit/enrollkit/internal/webapi"
 )
 
 const (
@@ -54,7 +55,7 @@ func New(creds Credentials, opts ...Option) (*Client, error) {
 	if s.baseURL == "" {
 		s.baseURL = svc.baseURL
 	}
-	base, err := parseURL(s.baseURL)
+	base, err := webapi.ParseURL(s.baseURL)
 	if err != nil {
 		return nil, fmt.Errorf("axm: base URL: %w", err)
 	}
@@ -122,11 +123,11 @@ func (c *Client) exchange(parent context.Context, k call, token string) error {
 		return fmt.Errorf("axm: %s: %w", k.op, err)
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := c.http.Do(req) //nolint:bodyclose // drain closes it
+	resp, err := c.http.Do(req) //nolint:bodyclose // Drain closes it
 	if err != nil {
 		return transportError(parent, k.op, err)
 	}
-	defer drain(resp.Body)
+	defer webapi.Drain(resp.Body)
 	body, err := readBody(resp, maxBody)
 	if err != nil {
 		return transportError(parent, k.op, err)
@@ -199,10 +200,4 @@ func transportError(parent context.Context, op string, err error) error {
 		err = urlErr.Err // its text repeats the URL with its query
 	}
 	return &TransportError{Op: op, Err: err}
-}
-
-// drain reads a little of what is left, so that the connection can be used again, and closes.
-func drain(body io.ReadCloser) {
-	_, _ = io.CopyN(io.Discard, body, maxErrorBody)
-	_ = body.Close()
 }

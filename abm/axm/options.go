@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/enrollkit/enrollkit/internal/webapi"
 )
 
 // Option changes a setting of what [New] makes.
@@ -115,7 +116,7 @@ func WithTransport(rt http.RoundTripper) Option {
 // from the client id.
 func WithBaseURL(base string) Option {
 	return func(s *settings) error {
-		if _, err := parseURL(base); err != nil {
+		if _, err := webapi.ParseURL(base); err != nil {
 			return fmt.Errorf("axm: WithBaseURL: %w", err)
 		}
 		s.baseURL = base
@@ -137,7 +138,7 @@ func WithScope(scope string) Option {
 // WithTokenURL sets where access tokens come from. The audience of assertions stays the one that Apple asks for.
 func WithTokenURL(tokenURL string) Option {
 	return func(s *settings) error {
-		if _, err := parseURL(tokenURL); err != nil {
+		if _, err := webapi.ParseURL(tokenURL); err != nil {
 			return fmt.Errorf("axm: WithTokenURL: %w", err)
 		}
 		s.tokenURL = tokenURL
@@ -216,17 +217,4 @@ func WithBatch(n int) Option {
 		s.batch = n
 		return nil
 	}
-}
-
-func parseURL(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil:
-		return nil, errors.New("not a URL")
-	case u.Scheme != "https" && u.Scheme != "http", u.Host == "":
-		return nil, errors.New("want an absolute http or https URL")
-	case u.RawQuery != "", u.Fragment != "", u.User != nil:
-		return nil, errors.New("want a URL without query, fragment and user")
-	}
-	return u, nil
 }

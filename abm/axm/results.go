@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/enrollkit/enrollkit/internal/retry"
+	"github.com/enrollkit/enrollkit/internal/webapi"
 )
 
 const (
@@ -86,11 +87,11 @@ func (c *Client) download(parent context.Context, op string, u *url.URL) ([]byte
 		return nil, fmt.Errorf("axm: %s: cannot make the request", op) // the error quotes the URL
 	}
 	req.Header.Set("User-Agent", c.s.userAgent)
-	resp, err := c.http.Do(req) //nolint:bodyclose // drain closes it
+	resp, err := c.http.Do(req) //nolint:bodyclose // Drain closes it
 	if err != nil {
 		return nil, transportError(parent, op, err)
 	}
-	defer drain(resp.Body)
+	defer webapi.Drain(resp.Body)
 	body, err := readBody(resp, maxResults)
 	switch {
 	case err != nil:
